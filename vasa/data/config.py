@@ -1,0 +1,68 @@
+"""What data is made of: speech, clips and the seeds that splits may use. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SPLITS = ("train", "validation", "test")
+SPLIT_SEEDS = {
+    "train": range(0, 1_000_000),
+    "validation": range(1_000_000, 2_000_000),
+    "test": range(2_000_000, 3_000_000),
+}
+"""Seeds of identities, and of voices, that each split draws from; disjoint."""
+QUALITIES = ("draft", "full")
+MODES = ("portrait", "randomised")
+
+
+def check_split(split: str) -> str:
+    """Raises ValueError unless ``split`` is one of SPLITS; returns it."""
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}; wanted one of {', '.join(SPLITS)}.")
+    return split
+
+
+@dataclass(kw_only=True, slots=True)
+class SpokenConfig:
+    """Who speaks in synthetic clips, and through what."""
+
+    espeak_share: float = (
+        0.67  # of clips; the rest speak with the formant synthesiser. Above 0 needs the training extra
+    )
+    languages: list[str] = field(
+        default_factory=list
+    )  # espeak voices to draw from; empty: all of synthetic.sentences
+    singing_share: float = 0.12  # of formant voices
+    silent_share: float = 0.04  # of clips: nobody speaks, there is only noise (mouths must stay closed)
+    augment: bool = True  # noise, room, equaliser, telephone band, gain
+
+    def __post_init__(self) -> None:
+        for name in ("espeak_share", "singing_share", "silent_share"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}; wanted a share between 0 and 1.")
+
+
+@dataclass(kw_only=True, slots=True)
+class ClipsConfig:
+    """Synthetic talking clips."""
+
+    num_clips: int = 1000
+    seed: int = 0
+    seconds: float = 8.0
+    size: int = 128  # px
+    quality: str = "draft"  # of the renderer: draft or full
+    mode: str = "portrait"  # of the heads: portrait or randomised
+    spoken: SpokenConfig = field(default_factory=SpokenConfig)
+
+    def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise ValueError(f"quality is {self.quality!r}; wanted one of {', '.join(QUALITIES)}.")
+        if self.mode not in MODES:
+            raise ValueError(f"mode is {self.mode!r}; wanted one of {', '.join(MODES)}.")
+        if self.seconds < 0.04:
+            raise ValueError(f"seconds is {self.seconds}; wanted at least 0.04, one frame.")
+        if self.num_clips < 1 or self.seed < 0:
+            raise ValueError(
+                f"num_clips is {self.num_clips} and seed {self.seed}; wanted at least 1 and at least 0."
+            )
