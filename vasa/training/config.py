@@ -79,6 +79,7 @@ class LoopConfig:
 class TrainingRun:
     """What every training run has. A stage's run adds its own sections; see vasa/config.py."""
 
+    name: str = "default"  # of the run; names its folder
     run_dir: Path  # folder of states, exports, previews, logs; the same command with the same folder resumes
     init: Path | None = None  # weights to start from, with a new optimiser; nothing to do with resuming
     loop: LoopConfig = field(default_factory=LoopConfig)
