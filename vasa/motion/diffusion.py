@@ -1,0 +1,169 @@
+"""Diffusion of motion windows: the training objective, guidance over several conditions, sampling.
+
+Schedules and samplers are those of diffusers, always with prediction_type="sample" (the network estimates X_0, VASA-1 section
+3.2), trailing steps (leading ones never see pure noise) and no clipping (normalised motion is not confined to [-1, 1]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vasa.motion.conditions import WindowConditions, concatenate, without
+from vasa.motion.config import GUIDED, MotionConfig, ScheduleConfig
+from vasa.motion.normalizer import Normalizer
+from vasa.motion.transformer import MotionTransformer
+from vasa.records import MotionLayout
+
+SAMPLERS = ("dpm++", "sde-dpm++", "ddim")
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""(x_t (B, W, E), t (B,)) -> estimate of x_0 (B, W, E)."""
+
+
+def noising_scheduler(schedule: ScheduleConfig) -> Any:
+    """The scheduler whose ``add_noise`` is the forward process q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, 1 - alpha_bar_t)."""
+    from diffusers import DDPMScheduler  # heavy, and not needed to build or load a network
+
+    return DDPMScheduler(**_common(schedule), clip_sample=False)
+
+
+def sampling_scheduler(name: str, schedule: ScheduleConfig) -> Any:
+    """A fresh scheduler that steps from noise to x_0. Raises ValueError for a name outside SAMPLERS.
+
+    ddim is DPM-Solver++ of order one, which is the same update: diffusers' own DDIM class does not end at x_0 where the number
+    of steps does not divide the schedule.
+    """
+    from diffusers import DPMSolverMultistepScheduler
+
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler={name!r}; wanted one of {', '.join(SAMPLERS)}.")
+    algorithm = "sde-dpmsolver++" if name == "sde-dpm++" else "dpmsolver++"
+    order = 1 if name == "ddim" else 2
+    return DPMSolverMultistepScheduler(**_common(schedule), algorithm_type=algorithm, solver_order=order)
+
+
+def _common(schedule: ScheduleConfig) -> dict[str, Any]:
+    return {
+        "num_train_timesteps": schedule.num_train_steps,
+        "beta_schedule": schedule.beta_schedule,
+        "prediction_type": "sample",
+        "timestep_spacing": "trailing",
+    }
+
+
+def sample(
+    denoise: Denoiser,
+    noise: Tensor,
+    scheduler: Any,
+    steps: int,
+    generators: list[torch.Generator] | None = None,
+) -> Tensor:
+    """Integrates from noise (B, W, E) to a sample of x_0; ``generators`` (B) serve stochastic samplers only."""
+    scheduler.set_timesteps(steps, device=noise.device)
+    x_t = noise * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        x_t = scheduler.step(denoise(x_t, t.expand(len(x_t))), t, x_t, generator=generators).prev_sample
+    return x_t
+
+
+def motion_losses(
+    estimate: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    pose: slice,
+    history: Tensor,
+    has_history: Tensor,
+) -> dict[str, Tensor]:
+    """Raw loss terms of normalised motion (B, W, E), means over valid frames (B, W).
+
+    x0: squared error, the only term of VASA-1 (equation 3). pose_velocity, pose_acceleration: squared error of first and second
+    differences of the POSE entries, ours: a network of this size leaves visible head jitter without them, and on z_dyn they
+    would smooth blinks away. Differences reach back into X_pre (history (B, K, E), where has_history (B,)): windows join smoothly.
+    """
+    error = (estimate - target).float().square()
+    losses = {"x0": _masked_mean(error, valid)}
+    lead, reach = history[:, -2:, pose], has_history[:, None].expand(-1, 2)
+    seen = torch.cat([reach, valid], 1)
+    difference = (torch.cat([lead, estimate[..., pose]], 1) - torch.cat([lead, target[..., pose]], 1)).float()
+    for name in ("pose_velocity", "pose_acceleration"):
+        difference, seen = difference.diff(dim=1), seen[:, 1:] & seen[:, :-1]
+        losses[name] = _masked_mean(difference.square(), seen)
+    return losses
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values (B, W, E) over the frames where mask (B, W) holds; 0 where it holds nowhere."""
+    weight = mask[..., None].to(values.dtype)
+    return (values * weight).sum() / (weight.sum() * values.shape[-1]).clamp(min=1)
+
+
+class MotionDiffusion(nn.Module):
+    """The motion model: denoiser, normaliser and schedule. Everything in it but ``normalizer`` is in normalised units."""
+
+    def __init__(self, config: MotionConfig, layout: MotionLayout, audio_dim: int) -> None:
+        super().__init__()
+        self.config, self.layout, self.audio_dim = config, layout, audio_dim
+        self.transformer = MotionTransformer(config, layout.width, audio_dim)
+        self.normalizer = Normalizer(layout, audio_dim)
+        self._noising: Any = None
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t from x0, noise (B, W, E) and steps t (B,)."""
+        if self._noising is None:
+            self._noising = noising_scheduler(self.config.schedule)
+        return self._noising.add_noise(x0, noise, t)
+
+    def forward(
+        self, x_t: Tensor, t: Tensor, conditions: WindowConditions, valid: Tensor | None = None
+    ) -> Tensor:
+        """H(x_t, t, C): the estimate of X_0, shapes as in ``MotionTransformer.forward``."""
+        return self.transformer(x_t, t, conditions, valid)
+
+    def losses(
+        self, x0: Tensor, noise: Tensor, t: Tensor, conditions: WindowConditions, valid: Tensor
+    ) -> dict[str, Tensor]:
+        """Raw terms of ``motion_losses`` for clean motion x0 (B, W, E) noised to step t (B,); valid (B, W)."""
+        x0 = torch.where(valid[..., None], x0, 0.0)
+        estimate = self(self.add_noise(x0, noise, t), t, conditions, None if bool(valid.all()) else valid)
+        return motion_losses(
+            estimate, x0, valid, self.layout.pose, conditions.history, conditions.has_history
+        )
+
+    def guided(
+        self, x_t: Tensor, t: Tensor, conditions: WindowConditions, guidance: Mapping[str, float]
+    ) -> Tensor:
+        """(1 + sum_c l_c) H(C) - sum_c l_c H(C | c = null): VASA-1, section 3.2 (classifier-free guidance), in one batched call.
+
+        A strength of 0 adds no evaluation, nor does a condition that is absent from the whole batch (its term is zero).
+        """
+        if unknown := sorted(set(guidance) - set(GUIDED)):
+            raise ValueError(f"guidance names {unknown}; wanted some of {list(GUIDED)}.")
+        active = {c: s for c, s in guidance.items() if s != 0 and bool(getattr(conditions, f"has_{c}").any())}
+        if not active:
+            return self(x_t, t, conditions)
+        num = 1 + len(active)
+        batch = concatenate([conditions, *(without(conditions, c) for c in active)])
+        full, *nulled = self(x_t.repeat(num, 1, 1), t.repeat(num), batch).chunk(num)
+        return full + sum(
+            strength * (full - null) for strength, null in zip(active.values(), nulled, strict=True)
+        )
+
+    def sample(
+        self,
+        noise: Tensor,
+        conditions: WindowConditions,
+        *,
+        steps: int,
+        guidance: Mapping[str, float],
+        sampler: str,
+        generators: list[torch.Generator] | None = None,
+    ) -> Tensor:
+        """Normalised motion (B, W, E) drawn from noise (B, W, E)."""
+
+        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+            return self.guided(x_t, t, conditions, guidance)
+
+        return sample(denoise, noise, sampling_scheduler(sampler, self.config.schedule), steps, generators)

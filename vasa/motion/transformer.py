@@ -1,0 +1,140 @@
+"""VASA-1's denoiser H(x_t, t, C): a transformer encoder over one sequence of condition tokens and motion tokens."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vasa.motion.conditions import WindowConditions
+from vasa.motion.config import MotionConfig
+from vasa.records import EMOTIONS
+
+NULL_STD = 0.02
+"""Standard deviation of freshly drawn nulls and positions, as is usual for embeddings."""
+CONDITION_WIDTHS = {"gaze": 2, "distance": 1, "emotion": len(EMOTIONS)}
+
+
+class MotionTransformer(nn.Module):
+    """Estimates the clean normalised motion X_0 of a window.
+
+    The sequence is [t, g, d, e | X_pre (K) | X_t (W)], joined along time as in VASA-1 (section 3.2), self-attention only. Sound
+    either joins as K + W tokens more (A_pre, A) or is added to the motion tokens of the same frames (``audio_as_tokens``).
+    Not given in the paper, ours: pre-norm, learned positions over the K + W frames shared by motion and sound, a learned vector
+    per kind of token, time as a token that is also added to the X_t tokens, one learned null per condition, the output head
+    starting at zero (the mean motion).
+    """
+
+    def __init__(self, config: MotionConfig, motion_dim: int, audio_dim: int) -> None:
+        super().__init__()
+        net = config.transformer
+        width = net.width
+        self.window_frames, self.history_frames = config.window_frames, config.history_frames
+        self.audio_as_tokens = net.audio_as_tokens
+        self.motion_in = nn.Linear(motion_dim, width)
+        self.audio_in = nn.Linear(audio_dim, width)
+        self.controls_in = nn.ModuleDict({name: nn.Linear(n, width) for name, n in CONDITION_WIDTHS.items()})
+        self.nulls = nn.ParameterDict(
+            {name: _embedding(width) for name in (*CONDITION_WIDTHS, "audio", "history", "history_audio")}
+        )
+        self.kinds = nn.ParameterDict(
+            {name: _embedding(width) for name in ("history", "noisy", "audio", "time")}
+        )
+        self.position = _embedding(self.history_frames + self.window_frames, width)
+        self.time_mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
+        self.blocks = nn.ModuleList(
+            [Block(width, net.num_heads, net.feedforward) for _ in range(net.num_layers)]
+        )
+        self.norm = nn.LayerNorm(width)
+        self.motion_out = nn.Linear(width, motion_dim)
+        nn.init.zeros_(self.motion_out.weight)
+        nn.init.zeros_(self.motion_out.bias)
+
+    def forward(
+        self, x_t: Tensor, t: Tensor, conditions: WindowConditions, valid: Tensor | None = None
+    ) -> Tensor:
+        """x_t (B, W, E) noisy motion, t (B,) diffusion step; valid (B, W) bool, False where a frame is padding (default: none is).
+
+        Returns the estimate of X_0, (B, W, E).
+        """
+        batch, W, _ = x_t.shape
+        K = self.history_frames
+        if W != self.window_frames:
+            raise ValueError(
+                f"x_t has {W} frames; this network was built for windows of {self.window_frames}."
+            )
+        time = self.time_mlp(_sinusoid(t, self.position.shape[1]))  # (B, width)
+        noisy = self.motion_in(x_t) + self.kinds["noisy"] + time[:, None]  # (B, W, width)
+        history = self._or_null(
+            "history", self.motion_in(conditions.history), conditions.has_history[:, None]
+        )
+        motion = torch.cat([history + self.kinds["history"], noisy], 1) + self.position  # (B, K + W, width)
+        past_audio = self._or_null(
+            "history_audio", self.audio_in(conditions.history_audio), conditions.has_history[:, None]
+        )
+        audio = torch.cat(
+            [past_audio, self._or_null("audio", self.audio_in(conditions.audio), conditions.has_audio)], 1
+        )
+        tokens = [self._control_tokens(conditions, time)]  # (B, 4, width)
+        if self.audio_as_tokens:
+            tokens += [audio + self.kinds["audio"] + self.position, motion]
+        else:
+            tokens += [motion + audio]
+        sequence = torch.cat(tokens, 1)
+        mask = None
+        if valid is not None:
+            frames = torch.cat([valid.new_ones(batch, K), valid], 1)
+            streams = [frames] * (len(tokens) - 1)
+            mask = torch.cat([valid.new_ones(batch, 4), *streams], 1)[
+                :, None, None
+            ]  # (B, 1, 1, L), over keys
+        for block in self.blocks:
+            sequence = block(sequence, mask)
+        return self.motion_out(self.norm(sequence[:, -W:]))
+
+    def _or_null(self, name: str, value: Tensor, present: Tensor) -> Tensor:
+        """value (B, n, width) where present (B, n or 1), else the learned null of that condition."""
+        return torch.where(present[..., None], value, self.nulls[name])
+
+    def _control_tokens(self, conditions: WindowConditions, time: Tensor) -> Tensor:
+        tokens = [time + self.kinds["time"]]
+        for name, layer in self.controls_in.items():
+            present = getattr(conditions, f"has_{name}")[:, None]
+            tokens.append(torch.where(present, layer(getattr(conditions, name)), self.nulls[name]))
+        return torch.stack(tokens, 1)  # (B, 4, width)
+
+
+class Block(nn.Module):
+    """Pre-norm self-attention and feed-forward, both residual."""
+
+    def __init__(self, width: int, num_heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm_attention, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value, self.attention_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width)
+        )
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, L, width); mask broadcastable to (B, heads, L, L), True where a key may be attended to."""
+        batch, length, width = x.shape
+        heads = self.query_key_value(self.norm_attention(x)).view(batch, length, 3, self.num_heads, -1)
+        query, key, value = heads.permute(2, 0, 3, 1, 4)  # each (B, heads, L, width / heads)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = x + self.attention_out(attended.transpose(1, 2).reshape(batch, length, width))
+        return x + self.feedforward(self.norm_feedforward(x))
+
+
+def _embedding(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(*shape) * NULL_STD)
+
+
+def _sinusoid(t: Tensor, width: int) -> Tensor:
+    """Sine and cosine features (B, width) of diffusion steps t (B,), periods from 2 pi to 10 000 times that."""
+    half = width // 2
+    frequency = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(1e4) / half))
+    angle = t[:, None].float() * frequency
+    return torch.cat([angle.cos(), angle.sin()], -1)
