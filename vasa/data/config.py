@@ -66,3 +66,29 @@ class ClipsConfig:
             raise ValueError(
                 f"num_clips is {self.num_clips} and seed {self.seed}; wanted at least 1 and at least 0."
             )
+
+
+JUDGE_SEEDS = range(3_000_000, 9_000_000)
+"""Seeds of the people that judges, teachers and the aligner are trained on: in no split of clips."""
+
+
+@dataclass(kw_only=True, slots=True)
+class PoolConfig:
+    """A pool of labelled single frames: `frames_each` of each of `num_identities` people from `first_seed` on."""
+
+    mode: str = "portrait"
+    quality: str = "draft"
+    first_seed: int = JUDGE_SEEDS.start
+    num_identities: int = 100
+    frames_each: int = 8
+    size: int = 128  # px
+    emotion_share: float = 0.5  # of frames: an emotion blend with mild movement; the rest move wildly
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES or self.quality not in QUALITIES:
+            raise ValueError(f"pool: mode {self.mode!r} and quality {self.quality!r} are not both known.")
+        if self.num_identities < 1 or self.frames_each < 1:
+            raise ValueError(f"pool: {self.num_identities} people x {self.frames_each} frames is empty.")
+        last = self.first_seed + self.num_identities - 1
+        if self.first_seed not in JUDGE_SEEDS or last not in JUDGE_SEEDS:
+            raise ValueError(f"pool: people {self.first_seed} to {last} lie outside {JUDGE_SEEDS}.")

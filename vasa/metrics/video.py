@@ -24,7 +24,7 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def face_boxes(landmarks: Tensor, margin: float = 0.1) -> Tensor:
-    """Boxes (B, 4) around landmarks (B, 68, 2): `margin` of their size more on each side, and the forehead."""
+    """Boxes (B, 4) around landmarks (B, 68, 2): `margin` of their size more a side, and the forehead."""
     low, high = landmarks.amin(1), landmarks.amax(1)
     size = high - low
     low = low - size * torch.tensor([margin, 2.5 * margin], device=size.device)  # landmarks end at the brows

@@ -20,8 +20,6 @@ from vasa.pretrained.files import load_network
 from vasa.pretrained.trunk import Trunk
 from vasa.records import CONTROL_INDEX, EMOTIONS, NUM_CONTROLS
 
-EYE_CONTROLS = ("gaze_yaw", "gaze_pitch", "blink_left", "blink_right", "brow_raise", "frown")
-
 
 class RegionReader(nn.Module):
     """One crop (B, 3, h, w) -> (B, hidden), keeping where in the crop each feature was."""
