@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 SPLITS = ("train", "validation", "test")
 SPLIT_SEEDS = {
@@ -24,17 +25,14 @@ def check_split(split: str) -> str:
 
 @dataclass(kw_only=True, slots=True)
 class SpokenConfig:
-    """Who speaks in synthetic clips, and through what."""
+    """Who speaks in synthetic clips, and through what. The sound is clean; synthetic.augment records it."""
 
-    espeak_share: float = (
-        0.67  # of clips; the rest speak with the formant synthesiser. Above 0 needs the training extra
-    )
-    languages: list[str] = field(
-        default_factory=list
-    )  # espeak voices to draw from; empty: all of synthetic.sentences
+    # Share of clips that speak through espeak, the rest through formants. Above 0 needs the training extra.
+    espeak_share: float = 0.67
+    # espeak voices to draw from; empty: every language of synthetic.sentences
+    languages: list[str] = field(default_factory=list)
     singing_share: float = 0.12  # of formant voices
-    silent_share: float = 0.04  # of clips: nobody speaks, there is only noise (mouths must stay closed)
-    augment: bool = True  # noise, room, equaliser, telephone band, gain
+    silent_share: float = 0.04  # of clips: nobody speaks (under augmentation: noise alone, mouth closed)
 
     def __post_init__(self) -> None:
         for name in ("espeak_share", "singing_share", "silent_share"):
@@ -74,7 +72,7 @@ JUDGE_SEEDS = range(3_000_000, 9_000_000)
 
 @dataclass(kw_only=True, slots=True)
 class PoolConfig:
-    """A pool of labelled single frames: `frames_each` of each of `num_identities` people from `first_seed` on."""
+    """A pool of labelled frames, `frames_each` of each of `num_identities` people from `first_seed` on."""
 
     mode: str = "portrait"
     quality: str = "draft"
@@ -92,3 +90,32 @@ class PoolConfig:
         last = self.first_seed + self.num_identities - 1
         if self.first_seed not in JUDGE_SEEDS or last not in JUDGE_SEEDS:
             raise ValueError(f"pool: people {self.first_seed} to {last} lie outside {JUDGE_SEEDS}.")
+
+
+@dataclass(kw_only=True, slots=True)
+class FramePairsConfig:
+    """Rendered frames of synthetic identities for stage 1, cached on disk: a pure function of these options."""
+
+    cache: Path = Path("data/synthetic/frames")  # folder of the cache; rendered on first use, resumable
+    split: str = "train"
+    num_identities: int = 1024  # even: two identities share their animation, so cross-reenactment has a truth
+    frames: int = 12  # per identity; the second half repeats the poses of the first with other expressions
+    size: int = 128  # px
+    quality: str = "draft"
+    randomised_share: float = 0.5  # of identities in randomised mode
+    cross_share: float = 0.5  # of samples driven by the other identity of the pair
+    colour_jitter: float = 0.15  # of the driver before the motion encoders: gain, offset, gamma
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_split(self.split)
+        if self.num_identities < 2 or self.num_identities % 2:
+            raise ValueError(f"num_identities is {self.num_identities}; wanted an even number, at least 2.")
+        if self.frames < 4 or self.frames % 2:
+            raise ValueError(f"frames is {self.frames}; wanted an even number, at least 4.")
+        if self.size % 2 or not 64 <= self.size <= 512:
+            raise ValueError(f"size is {self.size}; wanted an even number from 64 to 512.")
+        for name in ("randomised_share", "cross_share", "colour_jitter"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}; wanted a share between 0 and 1.")

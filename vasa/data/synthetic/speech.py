@@ -12,6 +12,7 @@ import numpy as np
 
 from vasa.data.config import SpokenConfig, check_split
 from vasa.data.synthetic import espeak, formants
+from vasa.data.synthetic.augment import augment as augment
 from vasa.data.synthetic.phonemes import SILENCE, Phoneme
 from vasa.data.synthetic.sentences import LANGUAGES, sentence
 from vasa.data.synthetic.visemes import TRACK_HZ, loudness_db, viseme_track
