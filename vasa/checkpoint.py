@@ -1,8 +1,8 @@
 """Checkpoint files: plain tensors and plain data, written atomically, loaded strictly, executing nothing.
 
 Two kinds of file, never confused. *Weights* (``face.safetensors``, ``motion.safetensors``, judges) are all
-that using a model needs: tensors, the model's config, and meta data. A *training state*
-(``state_00001000.safetensors``) is all that resuming needs. Both are safetensors with JSON in the header,
+that using a model needs: tensors, the model's config, and meta data. A *training state* (written by
+vasa/training/state.py) is all that resuming needs. Both are safetensors with JSON in the header,
 both carry a SHA-256 of their content that is verified on every load, and both are written under a temporary
 name, flushed to the disk and renamed. This module knows no model and no trainer.
 """
@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import platform
-import re
 import subprocess
 import types
 import typing
@@ -36,9 +35,7 @@ FORMAT_VERSION = 1
 """Version of the layout of the header, not of any model. Raised when old files can no longer be read."""
 
 WEIGHTS_KIND = "weights"
-STATE_KIND = "training state"
 
-_STATE_NAME = re.compile(r"state_(\d{8})\.safetensors")
 _log = logging.getLogger(__name__)
 _Config = TypeVar("_Config")
 
@@ -55,10 +52,6 @@ class Weights:
     config: dict[str, Any]
     meta: dict[str, Any]
     path: Path
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Writing
 
 
 @contextmanager
@@ -94,9 +87,7 @@ def save_weights(
 
     Raises: ValueError when a finite value does not survive ``dtype``, or config or meta is not plain data.
     """
-    return _write(
-        path, WEIGHTS_KIND, {name: _stored(name, t, dtype) for name, t in tensors.items()}, config, meta
-    )
+    return write_file(path, WEIGHTS_KIND, tensors, config, meta, dtype)
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -109,14 +100,17 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     return copy
 
 
-def _write(
+def write_file(
     path: str | Path,
     kind: str,
-    tensors: dict[str, Tensor],
+    tensors: Mapping[str, Tensor],
     config: Mapping[str, Any],
     meta: Mapping[str, Any],
+    dtype: torch.dtype | None = None,
 ) -> str:
-    digest = _digest(tensors, config)
+    """Writes a checkpoint file of any kind, as ``save_weights`` does."""
+    stored = {name: _stored(name, tensor, dtype) for name, tensor in tensors.items()}
+    digest = _digest(stored, config)
     header = {
         "vasa_format": str(FORMAT_VERSION),
         "kind": kind,
@@ -125,7 +119,7 @@ def _write(
         "meta": _json({**versions(), **meta}, "meta"),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, header)
+        save_file(stored, temporary, header)
         temporary.chmod(0o644)  # safetensors writes files that only their owner may read
     return digest
 
@@ -145,7 +139,7 @@ def _digest(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 
@@ -171,17 +165,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-# ------------------------------------------------------------------------------------------------------------
-# Reading
-
-
 def load_weights(path: str | Path) -> Weights:
     """Reads and verifies a weights file.
 
     Raises: FileNotFoundError when there is none; CheckpointError when it is damaged, of another version or
     another kind.
     """
-    return _read(path, WEIGHTS_KIND)
+    return read_file(path, WEIGHTS_KIND)
 
 
 def content_hash(path: str | Path) -> str:
@@ -190,7 +180,8 @@ def content_hash(path: str | Path) -> str:
     return _digest(weights.tensors, weights.config)
 
 
-def _read(path: str | Path, kind: str) -> Weights:
+def read_file(path: str | Path, kind: str) -> Weights:
+    """Reads and verifies a checkpoint file of the wanted kind, as ``load_weights`` does."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Checkpoint {path} does not exist; train it, or name another.")
@@ -252,59 +243,6 @@ def load_into(module: nn.Module, weights: Weights | Mapping[str, Tensor], name: 
 
 def _shortened(keys: list[str], limit: int = 6) -> str:
     return ", ".join(keys[:limit]) + (f", and {len(keys) - limit} more" if len(keys) > limit else "")
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Training states
-
-
-def save_state(
-    folder: str | Path, step: int, tensors: Mapping[str, Tensor], config: Mapping[str, Any], keep: int
-) -> Path:
-    """Writes ``state_<step>.safetensors`` and then removes all but the last ``keep`` states."""
-    path = Path(folder) / f"state_{step:08d}.safetensors"
-    _write(
-        path,
-        STATE_KIND,
-        {name: _stored(name, t, None) for name, t in tensors.items()},
-        config,
-        {"step": step},
-    )
-    stale = Path(folder).glob(".state_*.tmp.safetensors")  # what a killed process left half-written
-    for old in [*_states(folder)[keep:], *stale]:
-        old.unlink()
-    return path
-
-
-def load_latest_state(folder: str | Path) -> tuple[int, Weights] | None:
-    """The newest readable training state and its step, or None where there is no state file at all.
-
-    A damaged state is passed over with a warning. Raises: CheckpointError when every state there is damaged,
-    because starting again from nothing would then silently throw the run away.
-    """
-    states = _states(folder)
-    for path in states:
-        try:
-            state = _read(path, STATE_KIND)
-            return int(state.meta["step"]), state
-        except CheckpointError as error:
-            _log.warning("%s Using the state before it.", error)
-    if states:
-        raise CheckpointError(
-            f"None of the {len(states)} training states in {folder} is readable; remove them to start over."
-        )
-    return None
-
-
-def _states(folder: str | Path) -> list[Path]:
-    """State files, newest first."""
-    return sorted(
-        (p for p in Path(folder).glob("state_*.safetensors") if _STATE_NAME.fullmatch(p.name)), reverse=True
-    )
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Configs as plain data
 
 
 def plain(value: Any) -> Any:

@@ -60,7 +60,7 @@ def options(cls: type, prefix: str = "") -> Iterator[Option]:
     nested = []
     for field in dataclasses.fields(cls):
         hint, optional = _without_none(hints[field.name])
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             nested.append((hint, f"{prefix}{field.name}."))
         else:
             yield Option(f"{prefix}{field.name}", hint, optional, docs.get(field.name, ""))
@@ -72,7 +72,11 @@ def sections(cls: type) -> dict[str, type]:
     """Top-level nested dataclasses by field name."""
     hints = typing.get_type_hints(cls)
     found = {field.name: _without_none(hints[field.name])[0] for field in dataclasses.fields(cls)}
-    return {name: hint for name, hint in found.items() if dataclasses.is_dataclass(hint)}
+    return {
+        name: hint
+        for name, hint in found.items()
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint)
+    }
 
 
 def _without_none(hint: Any) -> tuple[Any, bool]:

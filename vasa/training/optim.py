@@ -66,7 +66,8 @@ def averaged_copy(module: nn.Module) -> nn.Module:
 @torch.no_grad()
 def update_average(average: nn.Module, module: nn.Module, decay: float) -> None:
     """average <- decay average + (1 - decay) module for parameters; buffers are copied."""
-    averages, values = list(average.parameters()), list(module.parameters())
+    averages: list[Tensor] = list(average.parameters())
+    values: list[Tensor] = list(module.parameters())
     if averages:
         torch._foreach_lerp_(averages, values, 1.0 - decay)
     for kept, value in zip(average.buffers(), module.buffers(), strict=True):

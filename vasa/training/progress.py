@@ -137,8 +137,8 @@ class _Wandb:
     def __init__(self, project: str, run_dir: Path, config: Mapping[str, Any]) -> None:
         import wandb
 
-        mode = os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
-        if mode == "offline":
+        offline = "WANDB_MODE" not in os.environ and not _has_wandb_key()
+        if offline:
             _log.info(
                 "wandb has no key here: writing offline under %s; `wandb sync` uploads it.", run_dir / "wandb"
             )

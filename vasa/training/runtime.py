@@ -147,6 +147,7 @@ def start(config: LoopConfig) -> Runtime:
     if rank > 0:
         logging.getLogger("vasa").setLevel(logging.WARNING)
     torch.manual_seed(config.seed)
+    torch.backends.cudnn.benchmark = True
     _log.info("Process %d of %d on %s, %s.", rank + 1, world, device, config.precision)
     return Runtime(device, rank, world, config.precision)
 
