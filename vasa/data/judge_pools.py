@@ -8,6 +8,7 @@ animation.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Sequence
@@ -19,17 +20,19 @@ import torch
 from torch import Tensor
 
 from vasa.checkpoint import atomic_path
-from vasa.data.config import PoolConfig
-from vasa.data.synthetic.animation import emotion_controls, random_animation
+from vasa.data.config import ClipsConfig, PoolConfig, SpokenConfig
+from vasa.data.synthetic.animation import random_animation
+from vasa.data.synthetic.clips import SyntheticClips
 from vasa.data.synthetic.heads import make_identities
 from vasa.data.synthetic.renderer import render
-from vasa.records import CONTROL_HIGH, CONTROL_LOW, EMOTIONS, Animation
+from vasa.records import EMOTIONS, Animation, Clip
 
 _log = logging.getLogger(__name__)
 
 SHARD_FRAMES = 256
-MILD = 0.35
-"""How much of a wild frame's expression an emotion frame keeps, so that talk does not hide the emotion."""
+CLIP_SECONDS = 4.0
+FRAMES_PER_CLIP = 8
+"""Neighbouring frames of a pool, of which the talking ones come from one clip."""
 LABELS = ("pose", "controls", "landmarks", "emotion", "person", "has_emotion")
 
 
@@ -97,7 +100,7 @@ class Pool:
             if found != wanted:
                 changed = {k: (found.get(k), v) for k, v in wanted.items() if found.get(k) != v}
                 raise ValueError(
-                    f"{self.folder} was rendered with another config {changed}; remove it or name another folder."
+                    f"{self.folder} was rendered with another config {changed}; remove it or name another."
                 )
             return
         with atomic_path(note) as temporary:
@@ -140,20 +143,27 @@ def render_labelled(config: PoolConfig, indices: range) -> tuple[np.ndarray, dic
 
 def draw_animation(config: PoolConfig, indices: range) -> tuple[Animation, Tensor, Tensor]:
     """Poses and expressions of frames `indices`, emotion weights (N, 8), and whether they have any (N,)."""
-    seeds = [config.first_seed * 31 + index for index in indices]
-    wild = random_animation(seeds)
-    emotion, has_emotion = torch.zeros(len(seeds), len(EMOTIONS)), torch.zeros(len(seeds))
-    for row, seed in enumerate(seeds):
-        generator = torch.Generator().manual_seed(seed)
-        share, intensity = torch.rand(2, generator=generator).tolist()
-        if share < config.emotion_share:
-            emotion[row, int(torch.randint(len(EMOTIONS), (1,), generator=generator))] = intensity**0.7
-            has_emotion[row] = 1
-    felt = has_emotion[:, None]
-    controls = wild.controls * (1 - felt * (1 - MILD)) + felt * emotion_controls(emotion)
-    controls = torch.minimum(torch.maximum(controls, torch.tensor(CONTROL_LOW)), torch.tensor(CONTROL_HIGH))
+    animation = random_animation([config.first_seed * 31 + index for index in indices])
+    emotion, has_emotion = torch.zeros(len(indices), len(EMOTIONS)), torch.zeros(len(indices))
+    for row, index in enumerate(indices):
+        generator = torch.Generator().manual_seed(config.first_seed * 31 + index)
+        share, when = torch.rand(2, generator=generator).tolist()
+        if share < config.talking_share:
+            clip = _talking_clip(config.first_seed, index // FRAMES_PER_CLIP)
+            frame = int(when * clip.num_frames)
+            animation.pose[row] = clip.truth.animation.pose[frame]
+            animation.controls[row] = clip.truth.animation.controls[frame]
+            emotion[row], has_emotion[row] = clip.emotion, 1
     emotion[:, 0] = 1 - emotion[:, 1:].sum(-1)
-    return Animation(wild.pose, controls), emotion, has_emotion
+    return animation, emotion, has_emotion
+
+
+@functools.lru_cache(maxsize=4)
+def _talking_clip(seed: int, index: int) -> Clip:
+    """A clip's animation, of which only poses, expression and emotion are used: on whichever person."""
+    spoken = SpokenConfig(espeak_share=0.0)
+    config = ClipsConfig(num_clips=index + 1, seed=seed, seconds=CLIP_SECONDS, spoken=spoken)
+    return SyntheticClips("train", config).animation_only(index)
 
 
 class FrameSampler:

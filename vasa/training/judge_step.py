@@ -1,0 +1,124 @@
+"""What each judge minimises.
+
+A judge step joins a network, its augmentation and its loss; the loop does the rest.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vasa.data.judge_pools import FrameSampler
+from vasa.pretrained.expression import EmotionNet, ExpressionNet
+from vasa.pretrained.identity import IdentityNet
+from vasa.pretrained.landmarks import LandmarkNet
+from vasa.records import CONTROL_INDEX, CONTROL_NAMES
+from vasa.training.judge_augment import JudgeBatch, augment
+from vasa.training.judge_config import JudgeConfig
+from vasa.training.runtime import mix
+
+CONTROL_SCALE = (0.2, 0.15, 0.35, 0.35, 0.4, 0.3, 0.25, 0.35, 0.25, 0.25, 0.4)
+"""About one standard deviation of each control in training: errors are measured in it."""
+IDENTITY_SCALE, IDENTITY_MARGIN = 20.0, 0.2
+"""Of the cosine softmax with margin (CosFace, Wang et al.
+
+2018, eq. 4; theirs are 64 and 0.35, for millions of faces).
+"""
+
+
+def build_network(config: JudgeConfig) -> nn.Module:
+    """The network of a judge, fresh, from the torch seed in force."""
+    if config.kind == "landmarks":
+        return LandmarkNet(config.landmarks)
+    if config.kind == "identity":
+        return IdentityNet(config.identity)
+    return {"expression": ExpressionNet, "emotion": EmotionNet}[config.kind](config.regions)
+
+
+class JudgeStep:
+    """Batches and losses of one judge.
+
+    `module` holds what is trained: the network, and for identity its classifier.
+    """
+
+    def __init__(self, config: JudgeConfig, frames: FrameSampler) -> None:
+        self.config, self.frames = config, frames
+        self.network = build_network(config)
+        self.module = nn.ModuleDict({"network": self.network})
+        if config.kind == "identity":
+            self.module["people"] = nn.Linear(config.identity.embedding_dim, frames.num_people, bias=False)
+
+    def batch_at(self, step: int) -> JudgeBatch:
+        """The augmented batch of a step: a pure function of (seed, step)."""
+        generator = torch.Generator().manual_seed(mix(self.config.seed, step, 1))
+        batch = augment(self.frames.batch(step), self.config.augment, generator)
+        if self.config.kind != "landmarks":
+            batch.landmarks = shake(batch.landmarks, self.config.augment.landmark_noise, generator)
+        return batch
+
+    def loss(self, batch: JudgeBatch, step: int) -> dict[str, Tensor]:
+        """Scalars by name; `total` is their sum."""
+        parts = {
+            "landmarks": self._landmarks,
+            "expression": self._expression,
+            "emotion": self._emotion,
+            "identity": self._identity,
+        }[self.config.kind](batch)
+        return {"total": torch.stack(list(parts.values())).sum(), **parts}
+
+    def _landmarks(self, batch: JudgeBatch) -> dict[str, Tensor]:
+        out = self.network(batch.images)
+        face = batch.is_face
+        return {
+            "points": _mean(point_error(out.landmarks, batch.landmarks, batch.pose), face) * 10,
+            "pose": _mean((out.pose - batch.pose).abs().mean(-1), face) * 2,
+            "confidence": F.binary_cross_entropy_with_logits(out.confidence, face) * 0.2,
+        }
+
+    def _expression(self, batch: JudgeBatch) -> dict[str, Tensor]:
+        controls = self.network(batch.images, batch.landmarks)
+        error = (controls - batch.controls) / controls.new_tensor(CONTROL_SCALE)
+        huber = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.5)
+        return {"controls": (huber * visible_controls(batch.controls)).mean()}
+
+    def _emotion(self, batch: JudgeBatch) -> dict[str, Tensor]:
+        log_odds = self.network.logits(batch.images, batch.landmarks).log_softmax(-1)
+        cross_entropy = -(batch.emotion * log_odds).sum(-1)
+        return {"emotion": _mean(cross_entropy, batch.has_emotion)}
+
+    def _identity(self, batch: JudgeBatch) -> dict[str, Tensor]:
+        embedding = self.network(batch.images, batch.landmarks)
+        cosine = F.linear(embedding, F.normalize(self.module["people"].weight.float(), dim=-1))
+        margin = F.one_hot(batch.person, cosine.shape[-1]) * IDENTITY_MARGIN
+        return {"identity": F.cross_entropy(IDENTITY_SCALE * (cosine - margin), batch.person)}
+
+
+def point_error(predicted: Tensor, wanted: Tensor, pose: Tensor) -> Tensor:
+    """Mean distance (B,) of landmarks, in units of the face's size, over those that lie in the picture."""
+    inside = (wanted.abs() <= 1).all(-1).float()
+    distance = F.smooth_l1_loss(predicted, wanted, reduction="none", beta=0.02).sum(-1) / pose[:, 5:6].exp()
+    return (distance * inside).sum(-1) / inside.sum(-1).clamp(min=1)
+
+
+def visible_controls(controls: Tensor) -> Tensor:
+    """Weights (B, 11) of the controls' errors: a gaze behind closed lids cannot be seen."""
+    weights = torch.ones_like(controls)
+    closed = controls[:, [CONTROL_INDEX["blink_left"], CONTROL_INDEX["blink_right"]]].amin(1).clamp(0, 1)
+    for name in ("gaze_yaw", "gaze_pitch"):
+        weights[:, CONTROL_NAMES.index(name)] = (1 - closed).square()
+    return weights
+
+
+def shake(landmarks: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """Landmarks (B, 68, 2) as a network would find them:
+
+    All shifted together, and each a little by itself.
+    """
+    together = torch.randn((len(landmarks), 1, 2), generator=generator) * noise
+    each = torch.randn(tuple(landmarks.shape), generator=generator) * noise
+    return landmarks + 0.7 * together + 0.7 * each
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp(min=1)
