@@ -1,0 +1,150 @@
+"""Waveforms: reading any file, mixing to mono, resampling, and lining sound up with video frames.
+
+Inside the project sound is float32 mono (N,) in [-1, 1]; models hear AUDIO_HZ. soundfile reads what it knows
+(WAV, FLAC, OGG, MP3 ...) and PyAV the rest (M4A, MP4, WebM ...); both are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vasa.records import AUDIO_HZ, VIDEO_FPS
+
+BLOCK_SECONDS = 10.0
+
+
+def frames_for(num_samples: int, rate_hz: int) -> int:
+    """Video frames of a sound: floor(25 * seconds + 0.5), at least 1, counted in integers so that no rounding
+    slips in.
+    """
+    return max(1, (2 * VIDEO_FPS * num_samples + rate_hz) // (2 * rate_hz))
+
+
+def read_audio(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """Reads a sound file, or the first sound track of a video: (float32 mono (N,), rate in Hz), at the file's
+    own rate.
+
+    Raises: FileNotFoundError; ValueError where there is no sound in it, none can be decoded, or samples are
+    not finite.
+    """
+    blocks = list(read_blocks(path))
+    return np.concatenate([block for block, _ in blocks]), blocks[0][1]
+
+
+def read_blocks(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, int]]:
+    """Like ``read_audio``, but a block (float32 mono, rate) of some seconds at a time: constant memory for
+    files of any length.
+
+    Raises: what ``read_audio`` raises; a broken sample only when its block is reached.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise ValueError(f"audio {file} is a folder; wanted a sound file.")
+    if not file.is_file():
+        raise FileNotFoundError(f"audio {file} does not exist.")
+    if file.stat().st_size == 0:
+        raise ValueError(f"audio {file} is empty (0 bytes).")
+    total, rate = 0, 0
+    for samples, rate in _decode(file):
+        block = _checked(samples, file)
+        total += len(block)
+        if len(block):
+            yield block, rate
+    if total == 0:
+        raise ValueError(f"audio {file} holds no samples.")
+
+
+def _decode(file: Path) -> Iterator[tuple[np.ndarray, int]]:
+    import soundfile
+
+    # Opened by Python, so that no file name is too strange for libsndfile.
+    with file.open("rb") as stream:
+        try:
+            sound = soundfile.SoundFile(stream)
+        except (soundfile.LibsndfileError, TypeError, ValueError):
+            yield from _decode_container(file)
+            return
+        with sound:
+            size = max(1, int(BLOCK_SECONDS * sound.samplerate))
+            try:
+                for block in sound.blocks(size, dtype="float32", always_2d=True):
+                    yield block, sound.samplerate
+            except soundfile.LibsndfileError as error:
+                raise ValueError(f"audio {file} is damaged: {error}") from error
+
+
+def _decode_container(file: Path) -> Iterator[tuple[np.ndarray, int]]:
+    import av
+
+    try:
+        with av.open(str(file.resolve()), metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                raise ValueError(f"{file} has no sound track; wanted a sound file, or a video with sound.")
+            track = container.streams.audio[0]
+            rate = track.rate
+            to_float = av.AudioResampler(format="fltp", rate=rate)
+            for frame in container.decode(track):
+                for part in to_float.resample(frame):
+                    yield part.to_ndarray().T, rate
+            for part in to_float.resample(None):
+                yield part.to_ndarray().T, rate
+    except av.FFmpegError as error:
+        raise ValueError(
+            f"{file} is not audio that soundfile or PyAV can read ({error.strerror})."
+        ) from error
+
+
+def _checked(samples: np.ndarray, file: Path) -> np.ndarray:
+    """(N, channels) to mono float32 (N,), refusing what is not a number."""
+    mono = (
+        samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0].astype(np.float32)
+    )
+    if not np.isfinite(mono).all():
+        raise ValueError(f"audio {file} contains NaN or infinite samples; export it again.")
+    return mono
+
+
+def resample(waveform: np.ndarray, from_hz: int, to_hz: int = AUDIO_HZ) -> np.ndarray:
+    """A waveform (N,) at another rate, band-limited: (ceil(N * to / from),) float32.
+
+    torchaudio's windowed sinc; where torchaudio does not match the installed torch (it is built for one CUDA
+    version), SciPy's polyphase filter, which differs by less than what one can hear.
+    """
+    if from_hz == to_hz:
+        return np.asarray(waveform, np.float32)
+    # A rate with no common divisor would need a filter of megabytes; the nearest short ratio is off by less
+    # than 1e-6.
+    ratio = Fraction(to_hz, from_hz).limit_denominator(2000)
+    up, down = ratio.numerator, ratio.denominator
+    try:
+        from torchaudio.functional import resample as sinc
+    except (ImportError, OSError, RuntimeError):
+        from scipy.signal import resample_poly
+
+        return resample_poly(waveform, up, down).astype(np.float32)
+    return sinc(torch.from_numpy(np.ascontiguousarray(waveform, np.float32)), down, up).numpy()
+
+
+def fit_length(waveform: np.ndarray, num_samples: int) -> np.ndarray:
+    """Cuts a waveform (N,), or lengthens it with silence, to ``num_samples``."""
+    if len(waveform) >= num_samples:
+        return waveform[:num_samples]
+    return np.pad(waveform, (0, num_samples - len(waveform)))
+
+
+def align_features(features: Tensor, num_frames: int) -> Tensor:
+    """Features (L, E) of a clip at any rate to its video frames (num_frames, E), linearly, first on first and
+    last on last.
+    """
+    if features.shape[0] == num_frames:
+        return features
+    return torch.nn.functional.interpolate(
+        features.T[None].float(), size=num_frames, mode="linear", align_corners=True
+    )[0].T
