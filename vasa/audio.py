@@ -111,6 +111,34 @@ def _checked(samples: np.ndarray, file: Path) -> np.ndarray:
     return mono
 
 
+def check_waveform(waveform: np.ndarray | Tensor, rate_hz: int) -> np.ndarray:
+    """A caller's waveform as float32 mono (N,): floats (N,), or (channels, N) or (N, channels) with at most 8
+    channels, which are averaged; integer PCM is scaled to [-1, 1].
+
+    Raises: ValueError where it is empty, not finite, of another type or shape, or the rate is out of range.
+    """
+    samples = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
+    if samples.dtype.kind not in "fiu":
+        raise ValueError(f"waveform has type {samples.dtype}; wanted floats in [-1, 1] or integer PCM.")
+    if samples.dtype.kind in "iu":
+        low, high = int(np.iinfo(samples.dtype).min), int(np.iinfo(samples.dtype).max) + 1
+        samples = (samples.astype(np.float64) * 2 - (low + high)) / (high - low)
+    if samples.ndim == 2 and 0 < min(samples.shape) <= 8:
+        samples = samples.mean(axis=int(np.argmin(samples.shape)))
+    if samples.ndim != 1:
+        raise ValueError(
+            f"waveform has shape {samples.shape}; wanted (N,), or (channels, N) with at most 8 channels."
+        )
+    if samples.size == 0:
+        raise ValueError("the audio is empty; wanted at least one sample.")
+    if not np.isfinite(samples).all():
+        bad = int((~np.isfinite(samples)).sum())
+        raise ValueError(f"the audio has {bad} NaN or infinite samples; wanted finite ones: export it again.")
+    if not 4_000 <= rate_hz <= 768_000:
+        raise ValueError(f"sample rate is {rate_hz}; wanted 4000 to 768000 Hz.")
+    return samples.astype(np.float32, copy=False)
+
+
 def resample(waveform: np.ndarray, from_hz: int, to_hz: int = AUDIO_HZ) -> np.ndarray:
     """A waveform (N,) at another rate, band-limited: (ceil(N * to / from),) float32.
 
