@@ -1,0 +1,105 @@
+"""Sizes of the frozen networks and how speech is encoded. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TRUNKS = ("residual", "plain")
+
+
+def _check_trunk(owner: str, kind: str, widths: list[int]) -> None:
+    if kind not in TRUNKS:
+        raise ValueError(f"{owner}.trunk is {kind!r}; wanted one of {', '.join(TRUNKS)}.")
+    if len(widths) < 3 or any(w < 4 or w % 4 for w in widths):
+        raise ValueError(f"{owner}.widths is {widths}; wanted at least three multiples of 4.")
+
+
+@dataclass(kw_only=True, slots=True)
+class LandmarkNetConfig:
+    """Landmarks, pose and confidence from a loosely cropped face. Sizes chosen for a CPU."""
+
+    size: int = 128  # px, square input
+    widths: list[int] = field(default_factory=lambda: [16, 32, 64, 112, 128])  # at 1/2, 1/4, 1/8, 1/16, 1/32
+    trunk: str = "residual"
+    decoder_width: int = 48  # channels of the heatmap decoder, at 1/16, 1/8 and 1/4 of the size
+
+    def __post_init__(self) -> None:
+        _check_trunk("landmark network", self.trunk, self.widths)
+        if len(self.widths) != 5 or self.size % 32:
+            raise ValueError(
+                f"landmark network: {len(self.widths)} widths at {self.size} px; wanted 5 at a multiple of 32."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class RegionNetConfig:
+    """Expression controls or emotion weights (`outputs` numbers) from frontalised crops of eyes and mouth."""
+
+    outputs: int = 11
+    widths: list[int] = field(default_factory=lambda: [24, 40, 64, 80])  # at 1/2, 1/4, 1/8, 1/16 of the crops
+    trunk: str = "residual"
+    squeeze: int = 16  # channels kept at each position of the last map, which is read with its positions
+    hidden: int = 96
+
+    def __post_init__(self) -> None:
+        _check_trunk("region network", self.trunk, self.widths)
+
+
+@dataclass(kw_only=True, slots=True)
+class IdentityNetConfig:
+    """A metric embedding of a person from an upright crop of the head."""
+
+    size: int = 64  # px of the crop
+    widths: list[int] = field(default_factory=lambda: [24, 48, 80, 128])  # at 1/2, 1/4, 1/8, 1/16
+    trunk: str = "residual"
+    embedding_dim: int = 64
+
+    def __post_init__(self) -> None:
+        _check_trunk("identity network", self.trunk, self.widths)
+
+
+@dataclass(kw_only=True, slots=True)
+class DetectorConfig:
+    """How a face is found in a photograph. None of these files is needed: the default finds faces with what is installed."""
+
+    scrfd: Path | None = None  # insightface's scrfd_*.onnx; None: the cascade that scikit-image carries
+    landmarks: str | None = (
+        "checkpoints/judges/landmarks.safetensors"  # refines the cascade's points; None: not refined
+    )
+    min_score: float = 0.5  # SCRFD's own score
+    min_confidence: float = 0.3  # of the landmark network that what the cascade found is a face
+    cascade_px: int = 320  # longest side of the picture that the cascade sees
+
+    def __post_init__(self) -> None:
+        for name in ("min_score", "min_confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"detector.{name} is {getattr(self, name)}; wanted between 0 and 1.")
+        if self.cascade_px < 64:
+            raise ValueError(f"detector.cascade_px is {self.cascade_px}; wanted at least 64.")
+
+
+SPEECH_KINDS = ("logmel", "wav2vec2", "hubert")
+
+
+@dataclass(kw_only=True, slots=True)
+class SpeechConfig:
+    """How speech becomes features at 25 fps."""
+
+    kind: str = "logmel"
+    # wav2vec2, hubert: a folder with config.json and weights, or a name in the Hugging Face cache; None: the base
+    # model's name
+    path: str | None = None
+    layer: int | None = None  # hidden state to take, 0 the input of the first layer; None: the model's output
+    chunk_s: float = 20.0  # heard at once: bounds memory for sound of any length
+    context_s: float = 2.0  # heard on both sides of a chunk besides, and thrown away
+
+    def __post_init__(self) -> None:
+        if self.kind not in SPEECH_KINDS:
+            raise ValueError(f"speech.kind is {self.kind!r}; wanted one of {', '.join(SPEECH_KINDS)}.")
+        if self.kind == "logmel" and (self.path is not None or self.layer is not None):
+            raise ValueError("speech.path and speech.layer belong to wav2vec2 and hubert; logmel loads nothing.")
+        if self.chunk_s < 1 or self.context_s < 0:
+            raise ValueError(
+                f"speech.chunk_s is {self.chunk_s} and context_s {self.context_s}; wanted at least 1 and 0."
+            )
