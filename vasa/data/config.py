@@ -94,7 +94,10 @@ class PoolConfig:
 
 @dataclass(kw_only=True, slots=True)
 class FramePairsConfig:
-    """Rendered frames of synthetic identities for stage 1, cached on disk: a pure function of these options."""
+    """Rendered frames of synthetic identities for stage 1, cached on disk:
+
+    A pure function of these options.
+    """
 
     cache: Path = Path("data/synthetic/frames")  # folder of the cache; rendered on first use, resumable
     split: str = "train"
@@ -119,3 +122,35 @@ class FramePairsConfig:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}; wanted a share between 0 and 1.")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrialsConfig:
+    """How much of everything the table of a checkpoint's numbers is measured on.
+
+    People and voices: the test split.
+    """
+
+    seed: int = 0
+    size: int = 128  # px of rendered frames
+    quality: str = "full"  # of true renders
+    pairs: int = 96  # people, each driven by itself and by another
+    clips: int = 40  # of unseen speech
+    clip_seconds: float = 4.0
+    true_clips: int = 8  # of those, rendered truly as well: the judge's ceiling
+    asked_clips: int = 48  # with gaze, distance and emotion asked for
+    asked_frames: int = 6  # of each that are looked at
+    recording_seconds: float = 10.0  # of each real recording
+    real_frames: int = 12  # of each real clip
+    photo_size: int = 256  # px
+    photo_seconds: float = 4.0  # of speech for each photograph
+    yaw_steps: int = 9  # commanded, from -15 to 15 degrees
+
+    def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise ValueError(f"trials.quality is {self.quality!r}; wanted one of {', '.join(QUALITIES)}.")
+        for name in ("pairs", "clips", "asked_clips", "asked_frames", "true_clips"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"trials.{name} is {getattr(self, name)}; wanted at least 2.")
+        if min(self.clip_seconds, self.recording_seconds, self.photo_seconds) < 1:
+            raise ValueError("trials: clip_seconds, recording_seconds and photo_seconds must be at least 1.")

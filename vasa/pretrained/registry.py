@@ -1,0 +1,101 @@
+"""Every frozen network this project can use: name, file, source, licence, who needs it, and where it is
+looked for.
+
+Ours ship with the project. Third-party files are never fetched by themselves: a missing one is an error
+that says what to put where. A network that no code here loads yet is not listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+JUDGE_DIR = Path("checkpoints/judges")
+OURS = "trained by scripts/train_judges.py on procedural people"
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenNetwork:
+    """One frozen network.
+
+    File: its name in the folder it is looked for in. role: aligner, judge, teacher, detector, speech.
+    """
+
+    name: str
+    file: str
+    source: str
+    licence: str
+    role: str
+    needed_by: str
+
+    @property
+    def is_ours(self) -> bool:
+        return self.source == OURS
+
+
+def _ours(name: str, role: str, needed_by: str) -> FrozenNetwork:
+    return FrozenNetwork(name, f"{name}.safetensors", OURS, "Apache-2.0", role, needed_by)
+
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        _ours("landmarks", "aligner", "inference and preprocessing where no detector file is given"),
+        _ours("judge_pose", "judge", "metrics of pose, distance and jitter; crops of the other judges"),
+        _ours("judge_expression", "judge", "metrics of mouth, eyes and gaze"),
+        _ours("judge_emotion", "judge", "metrics of the emotion condition"),
+        _ours("judge_identity", "judge", "metrics of identity"),
+        _ours("teacher_expression", "teacher", "losses of stage 1 on expression and gaze"),
+        _ours("teacher_identity", "teacher", "l_cross_id of stage 1"),
+        FrozenNetwork(
+            "scrfd_2.5g",
+            "scrfd_2.5g_kps.onnx",
+            "github.com/deepinsight/insightface, model zoo, detection/scrfd",
+            "non-commercial research",
+            "detector",
+            "inference and preprocessing (detector.scrfd=FILE); optional",
+        ),
+        FrozenNetwork(
+            "wav2vec2-base-960h",
+            "wav2vec2-base-960h",
+            "huggingface.co/facebook/wav2vec2-base-960h (Baevski et al. 2020)",
+            "Apache-2.0",
+            "speech",
+            "speech.kind=wav2vec2; optional",
+        ),
+        FrozenNetwork(
+            "hubert-base-ls960",
+            "hubert-base-ls960",
+            "huggingface.co/facebook/hubert-base-ls960 (Hsu et al. 2021)",
+            "Apache-2.0",
+            "speech",
+            "speech.kind=hubert; optional",
+        ),
+    )
+}
+
+
+def path_of(name: str, folder: str | Path | None = None) -> Path:
+    """Where a network's file is.
+
+    Raises: ValueError for an unknown name; FileNotFoundError saying what to put where.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"frozen network {name!r} is unknown; wanted one of {', '.join(NETWORKS)}.")
+    network = NETWORKS[name]
+    path = Path(folder if folder is not None else JUDGE_DIR) / network.file
+    if not path.exists():
+        train = f"run `python scripts/train_judges.py only=[{name}]`"
+        cure = train if network.is_ours else f"get it from {network.source}"
+        raise FileNotFoundError(
+            f"{path} is missing ({network.role}, needed by {network.needed_by}); {cure} and put it there."
+        )
+    return path
+
+
+def markdown() -> str:
+    """The table of all frozen networks."""
+    lines = ["| name | role | source | licence | needed by |", "|---|---|---|---|---|"]
+    for n in NETWORKS.values():
+        lines.append(f"| {n.name} | {n.role} | {n.source} | {n.licence} | {n.needed_by} |")
+    return "\n".join(lines) + "\n"
