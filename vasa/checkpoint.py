@@ -189,7 +189,8 @@ def read_file(path: str | Path, kind: str) -> Weights:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             _check_header(path, header, kind)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            # Cloned, because they map the file: whoever overwrote it in place would change loaded weights.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         weights = Weights(tensors, json.loads(header["config"]), json.loads(header["meta"]), path)
     except (SafetensorError, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(

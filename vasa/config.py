@@ -30,9 +30,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vasa.face.config import FaceConfig
+from vasa.inference.config import BundleRun, InferRun
 from vasa.options import Option, help_text, nearest, options
-from vasa.training.config import TrainingRun
+from vasa.training.face_config import TrainFaceRun
+from vasa.training.judge_config import TrainJudgesRun
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -42,15 +43,11 @@ CONFIGS = ROOT / "configs"
 # Runs
 
 
-@dataclass(kw_only=True, slots=True)
-class TrainFaceRun(TrainingRun):
-    """Stage 1: trains a face space on pairs of frames of one person."""
-
-    face: FaceConfig = field(default_factory=FaceConfig)
-
-
 RUNS: dict[str, type] = {
+    "train_judges": TrainJudgesRun,
     "train_face": TrainFaceRun,
+    "infer": InferRun,
+    "bundle": BundleRun,
 }
 
 

@@ -151,7 +151,7 @@ class _Wandb:
             resume="allow",
             dir=str(run_dir),
             config=dict(config),
-            mode=mode,
+            mode="offline" if offline else None,
         )
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:

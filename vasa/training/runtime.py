@@ -10,6 +10,7 @@ methods it likes, which the wrapper would not see.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import logging
 import os
@@ -66,18 +67,23 @@ class Runtime:
 
     def to_device(self, batch: Any) -> Any:
         """Every tensor of a batch on the device."""
-        return _map(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
+        return to_device(batch, self.device)
 
     def average_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
-        """Gradients become their mean over the processes, in one message. A parameter without one counts as
-        zero.
+        """Gradients become their mean over the processes, in one message.
+
+        A missing gradient counts as zero, but one that is missing in every process stays missing, as in one
+        process: the optimiser does not touch such a parameter.
         """
         if self.world == 1:
             return
+        there = [float(p.grad is not None) for p in parameters]
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        mean = self.mean(torch.cat([g.reshape(-1) for g in gradients]))
-        for parameter, value in zip(parameters, mean.split([p.numel() for p in parameters]), strict=True):
-            parameter.grad = value.view_as(parameter).clone()
+        flat = torch.cat([g.reshape(-1) for g in gradients] + [torch.tensor(there, device=self.device)])
+        *means, anywhere = self.mean(flat).split([*(p.numel() for p in parameters), len(parameters)])
+        kept = there if all(there) else anywhere.tolist()
+        for parameter, value, keep in zip(parameters, means, kept, strict=True):
+            parameter.grad = value.view_as(parameter).clone() if keep else None
 
     def mean(self, tensor: Tensor) -> Tensor:
         """Mean of a tensor over the processes."""
@@ -143,6 +149,8 @@ def start(config: LoopConfig) -> Runtime:
         from accelerate import PartialState
 
         state = PartialState(cpu=device.type == "cpu")
+        atexit.unregister(state.destroy_process_group)  # one script may start several trainings
+        atexit.register(state.destroy_process_group)  # else a process can abort when another leaves first
         device, rank, world = state.device, state.process_index, state.num_processes
     if rank > 0:
         logging.getLogger("vasa").setLevel(logging.WARNING)
@@ -150,6 +158,11 @@ def start(config: LoopConfig) -> Runtime:
     torch.backends.cudnn.benchmark = True
     _log.info("Process %d of %d on %s, %s.", rank + 1, world, device, config.precision)
     return Runtime(device, rank, world, config.precision)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A copy of a nest of mappings, sequences and dataclasses with every tensor on ``device``."""
+    return _map(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
 def batch_ids(batch: Any) -> list[str]:
