@@ -1,13 +1,14 @@
-"""Laws of diffusion: forward then exact denoiser, samplers on a case with a closed form, guidance, the objective."""
+"""Laws of diffusion: forward then exact denoiser, samplers on a case with a closed form, guidance, the
+objective.
+"""
 
 import pytest
 import torch
 from motion_cases import A, E, K, W, conditions
 from torch import Tensor
 
-from vasa.motion.conditions import without
+from vasa.motion.conditions import DROPPED, drop, without
 from vasa.motion.config import DropoutConfig, MotionConfig, ScheduleConfig, TransformerConfig
-from vasa.motion.conditions import DROPPED, drop
 from vasa.motion.diffusion import (
     SAMPLERS,
     MotionDiffusion,

@@ -65,10 +65,18 @@ def test_statistics_of_another_width_or_not_finite_are_refused() -> None:
         normalizer.set_statistics({**statistics(), "features_std": torch.full((3,), torch.nan)})
 
 
-def test_default_conditions_look_ahead_at_the_mean_distance() -> None:
+def test_default_conditions_look_ahead_at_the_mean_distance_and_are_neutral() -> None:
     normalizer = Normalizer(LAYOUT, 3)
     normalizer.set_statistics(statistics())
     got = normalizer.normalise_conditions(normalizer.default_conditions())
-    assert not got.gaze.any() and not got.distance.any() and not got.emotion.any()
+    assert not got.gaze.any() and not got.distance.any()
+    assert got.emotion.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]]
     nothing = normalizer.normalise_conditions(Conditions())
     assert nothing.gaze is None and nothing.distance is None and nothing.emotion is None
+
+
+def test_emotion_weights_of_zero_mean_neutral() -> None:
+    """As records.Conditions has it; and neutral takes what the others leave."""
+    half_happy = torch.tensor([[0.0, 0.5, 0, 0, 0, 0, 0, 0]])
+    got = Normalizer(LAYOUT, 3).normalise_conditions(Conditions(emotion=torch.cat([torch.zeros(1, 8), half_happy])))
+    assert got.emotion.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0], [0.5, 0.5, 0, 0, 0, 0, 0, 0]]

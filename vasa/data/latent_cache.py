@@ -1,12 +1,13 @@
 """The seam between the stages: clips as raw motion, audio features and conditions, in safetensors shards.
 
-A cache is a folder of ``shard_00000.safetensors`` ... and an ``index.json`` that is written last: a folder without one is
-unfinished, and encoding it again carries on after the last whole shard. Everything in it was made by one face checkpoint,
-whose content hash is in every file; a reader or writer that expects another one refuses. The cache knows no network.
+A cache is a folder of ``shard_00000.safetensors`` ... and an ``index.json`` that is written last: a folder
+without one is unfinished, and encoding it again carries on after the last whole shard. Everything in it was
+made by one face checkpoint, whose content hash is in every file; a reader or writer that expects another one
+refuses. The cache knows no network.
 
-A shard joins its clips along time: ``motion`` (N, E) float32, ``features`` (V, N, A) float16 (V variants of the sound),
-``gaze`` (n, 2), ``distance`` (n, 1), ``emotion`` (n, 8) float32 with NaN rows where a clip has none, and, where kept, ``audio``
-(V, N x 640) int16. Which clip is where stands in the header.
+A shard joins its clips along time: ``motion`` (N, E) float32, ``features`` (V, N, A) float16 (V variants of
+the sound), ``gaze`` (n, 2), ``distance`` (n, 1), ``emotion`` (n, 8) float32 with NaN rows where a clip has
+none, and, where kept, ``audio`` (V, N x 640) int16. Which clip is where stands in the header.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ class CacheError(ValueError):
 class CacheHeader:
     """What all clips of a cache have in common.
 
-    face_hash: content hash of the face checkpoint. dynamics_dim: width of z_dyn (E = 6 + dynamics_dim). audio_dim: A.
-    num_variants: V. audio: the speech encoder's config as plain data. source: which clips these are (data set, split, seed,
-    number, length), so that a resumed encoding can tell whether it is the same job.
+    face_hash: content hash of the face checkpoint. dynamics_dim: width of z_dyn (E = 6 + dynamics_dim).
+    audio_dim: A. num_variants: V. audio: the speech encoder's config as plain data. source: which clips these
+    are (data set, split, seed, number, length), so that a resumed encoding can tell whether it is the same
+    job.
     """
 
     face_hash: str
@@ -60,7 +62,9 @@ class CacheHeader:
 
 @dataclass(slots=True)
 class EncodedClip:
-    """One clip of the cache: raw motion (T, E), features (V, T, A), conditions (None where unknown), sound (V, N) or None."""
+    """One clip of the cache: raw motion (T, E), features (V, T, A), conditions (None where unknown), sound
+    (V, N) or None.
+    """
 
     clip_id: str
     motion: Tensor
@@ -88,7 +92,9 @@ class LatentCacheWriter:
         return self._path(shard).is_file()
 
     def write(self, shard: int, clips: Sequence[EncodedClip]) -> None:
-        """Writes one shard. Raises: ValueError naming the clip whose shapes do not fit or whose values are not finite."""
+        """Writes one shard. Raises: ValueError naming the clip whose shapes do not fit or whose values are
+        not finite.
+        """
         for clip in clips:
             self._check(clip)
         tensors = {
@@ -148,9 +154,9 @@ class LatentCacheWriter:
 class LatentCache:
     """Reads a finished cache; shards stay memory-mapped, so what is not read costs no memory.
 
-    face_hash: when given, a cache of another face checkpoint is refused. header: what all clips share; clips: (shard, first
-    frame, number of frames, row within the shard, clip_id) per clip; statistics: of raw motion, features and distance.
-    Raises: CacheError.
+    face_hash: when given, a cache of another face checkpoint is refused. header: what all clips share; clips:
+    (shard, first frame, number of frames, row within the shard, clip_id) per clip; statistics: of raw motion,
+    features and distance. Raises: CacheError.
     """
 
     def __init__(self, folder: str | Path, face_hash: str | None = None) -> None:
@@ -159,13 +165,14 @@ class LatentCache:
         if not path.is_file():
             state = "is unfinished" if any(self.folder.glob("shard_*.safetensors")) else "does not exist"
             raise CacheError(
-                f"latent cache {self.folder} {state}: run scripts/encode_motion.py for it (it carries on where it stopped)."
+                f"latent cache {self.folder} {state}: run scripts/encode_motion.py for it "
+                "(it carries on where it stopped)."
             )
         index = json.loads(path.read_text(encoding="utf-8"))
         version = index["cache"].get("version")
         if version != CACHE_VERSION:
             raise CacheError(
-                f"latent cache {self.folder} has version {version}; this vasa reads {CACHE_VERSION}: encode again."
+                f"cache {self.folder} has version {version}; this vasa reads {CACHE_VERSION}: encode again."
             )
         self.header = CacheHeader(**index["cache"])
         if face_hash is not None and self.header.face_hash != face_hash:
@@ -273,13 +280,15 @@ def _refuse_other(path: Path, found: Mapping[str, Any], wanted: CacheHeader) -> 
 
 def _other_face(path: Path, found: str, wanted: str) -> str:
     return (
-        f"{path} was encoded by face checkpoint {found[:12]}, not by {wanted[:12]}: motion of one face space means nothing in "
-        "another; encode again with this checkpoint, or name the one it was made with."
+        f"{path} was encoded by face checkpoint {found[:12]}, not by {wanted[:12]}: motion of one face space "
+        "means nothing in another; encode again with this checkpoint, or name the one it was made with."
     )
 
 
 def _statistics(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """Mean and standard deviation of motion (E,), features (A,) and distance (1,) over all frames (distance: clips)."""
+    """Mean and standard deviation of motion (E,), features (A,) and distance (1,) over all frames (distance:
+    clips).
+    """
     sums: dict[str, list[Tensor]] = {}
     for path in paths:
         with safe_open(path, framework="pt") as file:

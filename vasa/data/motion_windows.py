@@ -1,7 +1,7 @@
 """Training batches of stage 2: windows of W frames with the K frames before them, cut from a latent cache.
 
-A pure function of (seed, position), where position counts samples: step x batch + place in the batch. It reads raw values and
-converts none.
+A pure function of (seed, position), where position counts samples: step x batch + place in the batch. It
+reads raw values and converts none.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from vasa.data.latent_cache import CONTROL_WIDTHS, LatentCache
 class MotionWindowBatch:
     """B raw windows. Frames outside a clip are zero and marked.
 
-    motion (B, W, E), features (B, W, A) float32, valid (B, W) bool. history (B, K, E), history_features (B, K, A), has_history (B,)
-    bool. gaze (B, 2), distance (B, 1), emotion (B, 8), zero where absent, and has_gaze, has_distance, has_emotion (B,) bool.
-    positions (B,) int64: the samples' numbers. ids: clip names, for messages.
+    motion (B, W, E), features (B, W, A) float32, valid (B, W) bool. history (B, K, E), history_features (B,
+    K, A), has_history (B,) bool. gaze (B, 2), distance (B, 1), emotion (B, 8), zero where absent, and
+    has_gaze, has_distance, has_emotion (B,) bool. positions (B,) int64: the samples' numbers. ids: clip
+    names, for messages.
     """
 
     motion: Tensor
@@ -46,8 +47,8 @@ class MotionWindowBatch:
 class MotionWindows:
     """Random windows of a cache: a clip, a variant of its sound, a place in it.
 
-    start_share: share of windows taken at a clip's first frame, where there is no history; the others lie uniformly among
-    those that have all K frames of it. A clip shorter than a window is padded behind.
+    start_share: share of windows taken at a clip's first frame, where there is no history; the others lie
+    uniformly among those that have all K frames of it. A clip shorter than a window is padded behind.
     """
 
     def __init__(

@@ -1,6 +1,8 @@
-"""The conditions C = [X_pre, A_pre; A, g, d, e] of one batch of windows, normalised: dropping, nulling, batching.
+"""The conditions C = [X_pre, A_pre; A, g, d, e] of one batch of windows, normalised: dropping, nulling,
+batching.
 
-Which condition is present is a mask beside its values; the network replaces what is absent by its learned null.
+Which condition is present is a mask beside its values; the network replaces what is absent by its learned
+null.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ DROPPED = ("audio", "gaze", "distance", "emotion", "history", "audio_tail")
 class WindowConditions:
     """Conditions of B windows of W frames with K frames of history, all normalised.
 
-    audio (B, W, A), has_audio (B, W): a frame of sound may be missing by itself. history (B, K, E) and history_audio (B, K, A):
-    X_pre and A_pre, has_history (B,). gaze (B, 2), distance (B, 1), emotion (B, 8) with has_gaze, has_distance, has_emotion (B,).
+    audio (B, W, A), has_audio (B, W): a frame of sound may be missing by itself. history (B, K, E) and
+    history_audio (B, K, A): X_pre and A_pre, has_history (B,). gaze (B, 2), distance (B, 1), emotion (B, 8)
+    with has_gaze, has_distance, has_emotion (B,).
     """
 
     audio: Tensor
@@ -43,7 +46,8 @@ class WindowConditions:
 
 
 def from_controls(controls: Conditions, batch: int, device: torch.device) -> dict[str, Tensor]:
-    """The gaze, distance and emotion fields of ``WindowConditions`` for a batch; a control that is None is absent.
+    """The gaze, distance and emotion fields of ``WindowConditions`` for a batch; a control that is None is
+    absent.
 
     Controls have a batch axis of B or 1 (then shared by the batch).
     """
@@ -78,9 +82,9 @@ def concatenate(parts: Sequence[WindowConditions]) -> WindowConditions:
 def drop(conditions: WindowConditions, rates: DropoutConfig, uniform: Tensor) -> WindowConditions:
     """Drops conditions at random for training (VASA-1, section 3.2).
 
-    uniform: (B, 7) numbers in [0, 1): one column per entry of DROPPED and a last one for how much of the tail goes.
-    They come from outside so that they can be a function of (seed, sample position).
-    X_pre and A_pre drop together (not said in the paper): that is how they are absent in a first window.
+    uniform: (B, 7) numbers in [0, 1): one column per entry of DROPPED and a last one for how much of the tail
+    goes. They come from outside so that they can be a function of (seed, sample position). X_pre and A_pre
+    drop together (not said in the paper): that is how they are absent in a first window.
     """
     wanted = (len(conditions), len(DROPPED) + 1)
     if tuple(uniform.shape) != wanted:

@@ -1,4 +1,6 @@
-"""Settings of stage 2, torch-free. The defaults are VASA-1's where the paper gives a value; every other says where it is from."""
+"""Settings of stage 2, torch-free. The defaults are VASA-1's where the paper gives a value; every other says
+where it is from.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ GUIDED = ("audio", "gaze", "distance", "emotion")
 
 @dataclass(kw_only=True, slots=True)
 class TransformerConfig:
-    """The denoiser H(x_t, t, C). Source: VASA-1, section 3.2 (8 layers, width 512, 8 heads; about 29 M parameters)."""
+    """The denoiser H(x_t, t, C). Source: VASA-1, section 3.2 (8 layers, width 512, 8 heads; about 29 M
+    parameters).
+    """
 
     width: int = 512
     num_layers: int = 8
@@ -18,14 +22,19 @@ class TransformerConfig:
     feedforward: int = (
         2048  # not given; the paper's 29 M parameters leave room for exactly four times the width
     )
+    audio_context_layers: int = 0
+    """Convolutions over 5 frames that audio features pass before the transformer. 0 for features that know their surroundings,
+    such as wav2vec 2.0's; log-mel ones do not, and attention takes very long to learn what a neighbouring frame is."""
     audio_as_tokens: bool = True
     """True: audio frames are tokens beside the motion tokens (the paper joins all conditions along time).
-    False: they are added to the motion token of the same frame: half the tokens, and the alignment is given, not learned."""
+    False: they are added to the motion token of the same frame: half the tokens, and the alignment is given,
+    not learned.
+    """
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.num_heads):
             raise ValueError(
-                f"transformer.width={self.width} with num_heads={self.num_heads}; wanted a multiple of 2 x num_heads."
+                f"transformer.width={self.width} with num_heads={self.num_heads}; wanted a multiple of 2x it."
             )
 
 
@@ -40,13 +49,16 @@ class DropoutConfig:
     history: float = 0.5
     """X_pre and A_pre together: they are absent together in a first window, and at no other time."""
     audio_tail: float = 0.1
-    """Share of samples whose last frames of A are dropped (the paper: "the last few frames"; rate and number not given).
-    The number is uniform in 1 .. W - 1, since a last window may hold a single frame of sound."""
+    """Share of samples whose last frames of A are dropped (the paper: "the last few frames"; rate and number
+    not given). The number is uniform in 1 .. W - 1, since a last window may hold a single frame of sound.
+    """
 
 
 @dataclass(kw_only=True, slots=True)
 class ScheduleConfig:
-    """The forward process; not given in the paper. Cosine as in DiffPoseTalk, which VASA-1 cites for its transformer."""
+    """The forward process; not given in the paper. Cosine as in DiffPoseTalk, which VASA-1 cites for its
+    transformer.
+    """
 
     num_train_steps: int = 1000
     beta_schedule: str = "squaredcos_cap_v2"
@@ -58,7 +70,9 @@ class ScheduleConfig:
 
 @dataclass(kw_only=True, slots=True)
 class ObjectiveConfig:
-    """Weights of the loss terms. VASA-1 has the first only; see ``diffusion.motion_losses`` for what the others do."""
+    """Weights of the loss terms. VASA-1 has the first only; see ``diffusion.motion_losses`` for what the
+    others do.
+    """
 
     x0: float = 1.0
     pose_velocity: float = 0.0
@@ -67,7 +81,9 @@ class ObjectiveConfig:
 
 @dataclass(kw_only=True, slots=True)
 class GuidanceConfig:
-    """Strength lambda_c of classifier-free guidance per condition; 0 costs no evaluation. VASA-1: audio 0.5, gaze 1."""
+    """Strength lambda_c of classifier-free guidance per condition; 0 costs no evaluation. VASA-1: audio 0.5,
+    gaze 1.
+    """
 
     audio: float = 0.5
     gaze: float = 1.0
@@ -107,6 +123,6 @@ class MotionConfig:
     def __post_init__(self) -> None:
         if not 2 <= self.history_frames <= self.window_frames:
             raise ValueError(
-                f"history_frames={self.history_frames} with window_frames={self.window_frames}; wanted 2 <= history <= window:"
-                " the frames carried over come from one previous window, and acceleration needs two of them."
+                f"history_frames={self.history_frames} with window_frames={self.window_frames}; wanted "
+                "2 <= history <= window: what is carried over comes from one window, and acceleration needs two."
             )

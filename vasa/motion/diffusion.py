@@ -1,7 +1,8 @@
 """Diffusion of motion windows: the training objective, guidance over several conditions, sampling.
 
-Schedules and samplers are those of diffusers, always with prediction_type="sample" (the network estimates X_0, VASA-1 section
-3.2), trailing steps (leading ones never see pure noise) and no clipping (normalised motion is not confined to [-1, 1]).
+Schedules and samplers are those of diffusers, always with prediction_type="sample" (the network estimates
+X_0, VASA-1 section 3.2), trailing steps (leading ones never see pure noise) and no clipping (normalised
+motion is not confined to [-1, 1]).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 def noising_scheduler(schedule: ScheduleConfig) -> Any:
-    """The scheduler whose ``add_noise`` is the forward process q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, 1 - alpha_bar_t)."""
+    """The scheduler whose ``add_noise`` is the forward process q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, 1 -
+    alpha_bar_t).
+    """
     from diffusers import DDPMScheduler  # heavy, and not needed to build or load a network
 
     return DDPMScheduler(**_common(schedule), clip_sample=False)
@@ -33,8 +36,8 @@ def noising_scheduler(schedule: ScheduleConfig) -> Any:
 def sampling_scheduler(name: str, schedule: ScheduleConfig) -> Any:
     """A fresh scheduler that steps from noise to x_0. Raises ValueError for a name outside SAMPLERS.
 
-    ddim is DPM-Solver++ of order one, which is the same update: diffusers' own DDIM class does not end at x_0 where the number
-    of steps does not divide the schedule.
+    ddim is DPM-Solver++ of order one, which is the same update: diffusers' own DDIM class does not end at x_0
+    where the number of steps does not divide the schedule.
     """
     from diffusers import DPMSolverMultistepScheduler
 
@@ -61,7 +64,7 @@ def sample(
     steps: int,
     generators: list[torch.Generator] | None = None,
 ) -> Tensor:
-    """Integrates from noise (B, W, E) to a sample of x_0; ``generators`` (B) serve stochastic samplers only."""
+    """From noise (B, W, E) to a sample of x_0; ``generators`` (B) serve stochastic samplers only."""
     scheduler.set_timesteps(steps, device=noise.device)
     x_t = noise * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
@@ -79,9 +82,10 @@ def motion_losses(
 ) -> dict[str, Tensor]:
     """Raw loss terms of normalised motion (B, W, E), means over valid frames (B, W).
 
-    x0: squared error, the only term of VASA-1 (equation 3). pose_velocity, pose_acceleration: squared error of first and second
-    differences of the POSE entries, ours: a network of this size leaves visible head jitter without them, and on z_dyn they
-    would smooth blinks away. Differences reach back into X_pre (history (B, K, E), where has_history (B,)): windows join smoothly.
+    x0: squared error, the only term of VASA-1 (equation 3). pose_velocity, pose_acceleration: squared error
+    of first and second differences of the POSE entries, ours: a network of this size leaves visible head
+    jitter without them, and on z_dyn they would smooth blinks away. Differences reach back into X_pre
+    (history (B, K, E), where has_history (B,)): windows join smoothly.
     """
     error = (estimate - target).float().square()
     losses = {"x0": _masked_mean(error, valid)}
@@ -101,7 +105,9 @@ def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 class MotionDiffusion(nn.Module):
-    """The motion model: denoiser, normaliser and schedule. Everything in it but ``normalizer`` is in normalised units."""
+    """The motion model: denoiser, normaliser and schedule. Everything in it but ``normalizer`` is in
+    normalised units.
+    """
 
     def __init__(self, config: MotionConfig, layout: MotionLayout, audio_dim: int) -> None:
         super().__init__()
@@ -125,7 +131,7 @@ class MotionDiffusion(nn.Module):
     def losses(
         self, x0: Tensor, noise: Tensor, t: Tensor, conditions: WindowConditions, valid: Tensor
     ) -> dict[str, Tensor]:
-        """Raw terms of ``motion_losses`` for clean motion x0 (B, W, E) noised to step t (B,); valid (B, W)."""
+        """Raw terms of ``motion_losses`` for clean motion x0 (B, W, E) noised to t (B,); valid (B, W)."""
         x0 = torch.where(valid[..., None], x0, 0.0)
         estimate = self(self.add_noise(x0, noise, t), t, conditions, None if bool(valid.all()) else valid)
         return motion_losses(
@@ -135,9 +141,11 @@ class MotionDiffusion(nn.Module):
     def guided(
         self, x_t: Tensor, t: Tensor, conditions: WindowConditions, guidance: Mapping[str, float]
     ) -> Tensor:
-        """(1 + sum_c l_c) H(C) - sum_c l_c H(C | c = null): VASA-1, section 3.2 (classifier-free guidance), in one batched call.
+        """(1 + sum_c l_c) H(C) - sum_c l_c H(C | c = null): VASA-1, section 3.2 (classifier-free guidance),
+        in one batched call.
 
-        A strength of 0 adds no evaluation, nor does a condition that is absent from the whole batch (its term is zero).
+        A strength of 0 adds no evaluation, nor does a condition that is absent from the whole batch (its term
+        is zero).
         """
         if unknown := sorted(set(guidance) - set(GUIDED)):
             raise ValueError(f"guidance names {unknown}; wanted some of {list(GUIDED)}.")

@@ -1,4 +1,5 @@
-"""Raw values <-> normalised values. The only place that converts; the diffusion model sees normalised values alone.
+"""Raw values <-> normalised values. The only place that converts; the diffusion model sees normalised values
+alone.
 
 Statistics come from the training cache, live in buffers and so travel inside the checkpoint.
 """
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from vasa.records import EMOTIONS, Conditions, MotionLayout
 
 MIN_RELATIVE_STD = 0.05
-"""A dimension that hardly moves is scaled by at least this share of its group's root mean square deviation: dividing by
-its own would make the model spend itself on encoder noise."""
+"""A dimension that hardly moves is scaled by at least this share of its group's root mean square deviation:
+dividing by its own would make the model spend itself on encoder noise.
+"""
 GAZE_STD_RAD = 0.25
 """Gaze is only scaled, never centred, so that straight ahead stays 0."""
 
@@ -34,7 +36,9 @@ class Normalizer(nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(width))
 
     def set_statistics(self, statistics: Mapping[str, Tensor]) -> None:
-        """Takes motion_mean, motion_std (E,), features_mean, features_std (A,), distance_mean, distance_std (1,)."""
+        """Takes motion_mean, motion_std (E,), features_mean, features_std (A,), distance_mean, distance_std
+        (1,).
+        """
         for name, source in (("motion", "motion"), ("audio", "features"), ("distance", "distance")):
             mean, std = statistics[f"{source}_mean"], statistics[f"{source}_std"]
             buffer = getattr(self, f"{name}_mean")
@@ -65,16 +69,20 @@ class Normalizer(nn.Module):
         return (features.to(self.audio_mean.dtype) - self.audio_mean) / self.audio_std
 
     def normalise_conditions(self, conditions: Conditions) -> Conditions:
-        """Gaze in units of GAZE_STD_RAD, distance about its mean over the training data, emotion weights as they are."""
+        """Gaze in units of GAZE_STD_RAD, distance about its mean over the training data. Of emotion, neutral
+        takes what the other weights leave of 1, so that all zeros says neutral as records.Conditions has it.
+        """
         gaze, distance, emotion = conditions.gaze, conditions.distance, conditions.emotion
         return Conditions(
             gaze=None if gaze is None else gaze / GAZE_STD_RAD,
             distance=None if distance is None else (distance - self.distance_mean) / self.distance_std,
-            emotion=emotion,
+            emotion=None if emotion is None else _completed(emotion),
         )
 
     def default_conditions(self, batch: int = 1) -> Conditions:
-        """What VASA-1 takes where the user says nothing: gaze straight ahead, mean distance, no emotion offset."""
+        """Where the user says nothing: gaze straight ahead and mean distance, as VASA-1; neutral, where it
+        leaves emotion empty: a model of many moods would otherwise pick one at random.
+        """
         device = self.distance_mean.device
         return Conditions(
             gaze=torch.zeros(batch, 2, device=device),
@@ -83,8 +91,16 @@ class Normalizer(nn.Module):
         )
 
 
+def _completed(emotion: Tensor) -> Tensor:
+    """Emotion weights (B, 8) whose first, neutral, is 1 less the others."""
+    others = emotion[:, 1:]
+    return torch.cat([(1 - others.sum(1, keepdim=True)).clamp(min=0), others], 1)
+
+
 def _floored(std: Tensor, groups: list[slice]) -> Tensor:
-    """Standard deviations (E,), each at least MIN_RELATIVE_STD of its group's root mean square; all zero becomes one."""
+    """Standard deviations (E,), each at least MIN_RELATIVE_STD of its group's root mean square; all zero
+    becomes one.
+    """
     floored = std.clone()
     for group in groups:
         rms = std[group].square().mean().sqrt()

@@ -1,4 +1,6 @@
-"""VASA-1's denoiser H(x_t, t, C): a transformer encoder over one sequence of condition tokens and motion tokens."""
+"""VASA-1's denoiser H(x_t, t, C): a transformer encoder over one sequence of condition tokens and motion
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,12 @@ CONDITION_WIDTHS = {"gaze": 2, "distance": 1, "emotion": len(EMOTIONS)}
 class MotionTransformer(nn.Module):
     """Estimates the clean normalised motion X_0 of a window.
 
-    The sequence is [t, g, d, e | X_pre (K) | X_t (W)], joined along time as in VASA-1 (section 3.2), self-attention only. Sound
-    either joins as K + W tokens more (A_pre, A) or is added to the motion tokens of the same frames (``audio_as_tokens``).
-    Not given in the paper, ours: pre-norm, learned positions over the K + W frames shared by motion and sound, a learned vector
-    per kind of token, time as a token that is also added to the X_t tokens, one learned null per condition, the output head
-    starting at zero (the mean motion).
+    The sequence is [t, g, d, e | X_pre (K) | X_t (W)], joined along time as in VASA-1 (section 3.2),
+    self-attention only. Sound either joins as K + W tokens more (A_pre, A) or is added to the motion tokens
+    of the same frames (``audio_as_tokens``). Not given in the paper, ours: pre-norm, learned positions over
+    the K + W frames shared by motion and sound, a learned vector per kind of token, time as a token that is
+    also added to the X_t tokens, one learned null per condition, the output head starting at zero (the mean
+    motion).
     """
 
     def __init__(self, config: MotionConfig, motion_dim: int, audio_dim: int) -> None:
@@ -35,6 +38,9 @@ class MotionTransformer(nn.Module):
         self.audio_as_tokens = net.audio_as_tokens
         self.motion_in = nn.Linear(motion_dim, width)
         self.audio_in = nn.Linear(audio_dim, width)
+        self.audio_context = nn.ModuleList(
+            [nn.Conv1d(width, width, 5, padding=2) for _ in range(net.audio_context_layers)]
+        )
         self.controls_in = nn.ModuleDict({name: nn.Linear(n, width) for name, n in CONDITION_WIDTHS.items()})
         self.nulls = nn.ParameterDict(
             {name: _embedding(width) for name in (*CONDITION_WIDTHS, "audio", "history", "history_audio")}
@@ -55,13 +61,14 @@ class MotionTransformer(nn.Module):
     def forward(
         self, x_t: Tensor, t: Tensor, conditions: WindowConditions, valid: Tensor | None = None
     ) -> Tensor:
-        """x_t (B, W, E) noisy motion, t (B,) diffusion step; valid (B, W) bool, False where a frame is padding (default: none is).
+        """x_t (B, W, E) noisy motion, t (B,) diffusion step; valid (B, W) bool, False where a frame is
+        padding (default: none is).
 
         Returns the estimate of X_0, (B, W, E).
         """
         batch, W, _ = x_t.shape
         K = self.history_frames
-        if W != self.window_frames:
+        if self.window_frames != W:
             raise ValueError(
                 f"x_t has {W} frames; this network was built for windows of {self.window_frames}."
             )
@@ -77,6 +84,8 @@ class MotionTransformer(nn.Module):
         audio = torch.cat(
             [past_audio, self._or_null("audio", self.audio_in(conditions.audio), conditions.has_audio)], 1
         )
+        for convolution in self.audio_context:
+            audio = audio + F.gelu(convolution(audio.transpose(1, 2)).transpose(1, 2))
         tokens = [self._control_tokens(conditions, time)]  # (B, 4, width)
         if self.audio_as_tokens:
             tokens += [audio + self.kinds["audio"] + self.position, motion]
@@ -133,7 +142,7 @@ def _embedding(*shape: int) -> nn.Parameter:
 
 
 def _sinusoid(t: Tensor, width: int) -> Tensor:
-    """Sine and cosine features (B, width) of diffusion steps t (B,), periods from 2 pi to 10 000 times that."""
+    """Sines and cosines (B, width) of diffusion steps t (B,), periods from 2 pi to 10 000 times that."""
     half = width // 2
     frequency = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(1e4) / half))
     angle = t[:, None].float() * frequency

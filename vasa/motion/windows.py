@@ -1,7 +1,7 @@
 """Long audio in windows: each window is drawn given the last frames of the one before, in constant memory.
 
-Raw motion comes out as soon as W frames of audio features are there, so streaming is iterating. Knows no audio files, speech
-encoder or face: features come in, raw motion goes out.
+Raw motion comes out as soon as W frames of audio features are there, so streaming is iterating. Knows no
+audio files, speech encoder or face: features come in, raw motion goes out.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ KIND = "motion"
 class MotionGenerator:
     """A trained motion model together with what it must be used with.
 
-    layout: the face space's. audio: the speech encoder's config as plain data. face_hash: content hash of the face checkpoint
-    whose motion it was trained on. defaults: conditions where the user says nothing (VASA-1: forward gaze, mean distance).
+    layout: the face space's. audio: the speech encoder's config as plain data. face_hash: content hash of the
+    face checkpoint whose motion it was trained on. defaults: conditions where the user says nothing (VASA-1:
+    forward gaze, mean distance).
     """
 
     def __init__(self, model: MotionDiffusion, audio: Mapping[str, Any], face_hash: str) -> None:
@@ -64,13 +65,15 @@ class MotionGenerator:
         guidance: Mapping[str, float] | None = None,
         sampler: str | None = None,
     ) -> Iterator[Tensor]:
-        """Raw motion of one clip, in chunks (t, E), t <= W; nothing is kept but one window and the K frames before it.
+        """Raw motion of one clip, in chunks (t, E), t <= W; nothing is kept but one window and the K frames
+        before it.
 
-        features: (T, A) raw audio features at 25 fps, or an iterator of such chunks of any lengths: how they are cut does not
-        change the result. conditions: controls (1, ...) for the whole call; None of a field is its null condition.
-        generator: the one source of randomness, on the CPU so that a seed means the same motion on every device.
-        num_frames: how many frames to make (default: as many as there are features); beyond the features the model hears
-        nothing, features beyond it are ignored. steps, guidance, sampler: default to the checkpoint's.
+        features: (T, A) raw audio features at 25 fps, or an iterator of such chunks of any lengths: how they
+        are cut does not change the result. conditions: controls (1, ...) for the whole call; None of a field
+        is its null condition. generator: the one source of randomness, on the CPU so that a seed means the
+        same motion on every device. num_frames: how many frames to make (default: as many as there are
+        features); beyond the features the model hears nothing, features beyond it are ignored. steps,
+        guidance, sampler: default to the checkpoint's.
         """
         if num_frames is not None and num_frames < 1:
             raise ValueError(f"num_frames={num_frames}; wanted at least 1.")
@@ -91,7 +94,8 @@ class MotionGenerator:
         guidance: Mapping[str, float] | None = None,
         sampler: str | None = None,
     ) -> Tensor:
-        """Raw motion (B, T, E) of B clips of equal length from features (B, T, A), one generator and one row of controls each.
+        """Raw motion (B, T, E) of B clips of equal length from features (B, T, A), one generator and one row
+        of controls each.
 
         Row i is what ``generate`` makes of it alone, up to rounding.
         """
@@ -146,7 +150,7 @@ class MotionGenerator:
     def _feature_windows(
         self, chunks: Iterable[Tensor], batch: int, num_frames: int | None
     ) -> Iterator[tuple[Tensor, int, int]]:
-        """(normalised audio (B, W, A), frames of it that are sound, frames to give out), window after window."""
+        """(normalised audio (B, W, A), how many frames are sound, how many to give out) per window."""
         W = self.config.window_frames
         pending = torch.zeros(batch, 0, self.model.audio_dim, device=self.device)
         source, made, ended = iter(chunks), 0, False
@@ -172,8 +176,8 @@ class MotionGenerator:
     def _checked(self, chunk: Tensor, batch: int) -> Tensor:
         if chunk.ndim != 3 or chunk.shape[2] != self.model.audio_dim:
             raise ValueError(
-                f"audio features have shape {tuple(chunk.shape[1:])}; this motion model wants (T, {self.model.audio_dim}):"
-                f" features of the speech encoder it was trained with ({self.audio})."
+                f"audio features have shape {tuple(chunk.shape[1:])}; this motion model wants "
+                f"(T, {self.model.audio_dim}), of the speech encoder it was trained with ({self.audio})."
             )
         if not bool(torch.isfinite(chunk).all()):
             raise ValueError(
@@ -190,7 +194,8 @@ def save_motion(
     face_hash: str,
     meta: Mapping[str, Any],
 ) -> str:
-    """Writes ``motion.safetensors``: everything ``MotionGenerator`` needs. tensors: the state to store, usually the EMA's.
+    """Writes ``motion.safetensors``: everything ``MotionGenerator`` needs. tensors: the state to store,
+    usually the EMA's.
 
     Returns the file's content hash.
     """

@@ -1,0 +1,175 @@
+"""Long audio in windows: exact lengths, the same however it arrives, seeded, carried over, refused when it does not fit."""
+
+import itertools
+
+import pytest
+import torch
+from motion_cases import A, E, K, W
+from torch import Tensor
+
+from vasa.checkpoint import CheckpointError, save_weights
+from vasa.motion.config import MotionConfig, SamplerConfig, TransformerConfig
+from vasa.motion.diffusion import MotionDiffusion
+from vasa.motion.windows import MotionGenerator, save_motion
+from vasa.records import Conditions, MotionLayout
+
+CONTROLS = Conditions(gaze=torch.tensor([[0.2, -0.1]]), distance=torch.tensor([[1.1]]), emotion=torch.eye(8)[[1]])
+
+
+def make_model() -> MotionDiffusion:
+    torch.manual_seed(0)
+    config = MotionConfig(
+        window_frames=W,
+        history_frames=K,
+        transformer=TransformerConfig(width=32, num_layers=2, num_heads=2, feedforward=64, audio_as_tokens=False),
+        sampler=SamplerConfig(steps=3),
+    )
+    model = MotionDiffusion(config, MotionLayout.volumetric(E - 6), A)
+    torch.nn.init.normal_(model.transformer.motion_out.weight, std=0.2)
+    statistics = {"motion_mean": torch.arange(E).float(), "motion_std": torch.full((E,), 2.0)}
+    statistics |= {"features_mean": torch.zeros(A), "features_std": torch.ones(A)}
+    statistics |= {"distance_mean": torch.ones(1), "distance_std": torch.full((1,), 0.2)}
+    model.normalizer.set_statistics(statistics)
+    return model
+
+
+@pytest.fixture(scope="module")
+def generator() -> MotionGenerator:
+    return MotionGenerator(make_model(), {"kind": "logmel"}, "some face")
+
+
+def features(length: int) -> Tensor:
+    return torch.randn(length, A, generator=torch.Generator().manual_seed(7))
+
+
+def run(generator: MotionGenerator, source, seed: int = 0, **options) -> Tensor:
+    return torch.cat(list(generator.generate(source, CONTROLS, generator=torch.Generator().manual_seed(seed), **options)))
+
+
+@pytest.mark.parametrize("length", [1, W - 1, W, W + 1, 3 * W + 7])
+def test_as_many_frames_come_out_as_go_in(generator: MotionGenerator, length: int) -> None:
+    got = run(generator, features(length))
+    assert got.shape == (length, E)
+    assert bool(got.isfinite().all())
+
+
+@pytest.mark.parametrize("num_frames", [1, 7, W, 2 * W + 3])
+def test_the_number_of_frames_can_be_asked_for(generator: MotionGenerator, num_frames: int) -> None:
+    """More than there is sound for (12 frames) or less."""
+    assert run(generator, features(12), num_frames=num_frames).shape == (num_frames, E)
+
+
+@pytest.mark.parametrize("sizes", [[1], [3], [W], [2 * W + 1], [5, 0, 1, 9]])
+def test_how_features_are_cut_changes_nothing(generator: MotionGenerator, sizes: list[int]) -> None:
+    whole = features(3 * W + 7)
+
+    def pieces():
+        start = 0
+        for size in itertools.cycle(sizes):
+            if start >= len(whole):
+                return
+            yield whole[start : start + size]
+            start += size
+
+    assert torch.equal(run(generator, pieces()), run(generator, whole))
+
+
+def test_motion_comes_out_before_the_sound_has_ended(generator: MotionGenerator) -> None:
+    def endless():
+        while True:
+            yield features(4)
+
+    first = next(generator.generate(endless(), CONTROLS, generator=torch.Generator()))
+    assert first.shape == (W, E)
+
+
+def test_a_seed_is_one_motion_and_another_is_another(generator: MotionGenerator) -> None:
+    sound = features(2 * W)
+    assert torch.equal(run(generator, sound, seed=3), run(generator, sound, seed=3))
+    assert not torch.allclose(run(generator, sound, seed=3), run(generator, sound, seed=4))
+
+
+def test_the_past_is_not_changed_by_later_sound_but_the_next_window_hears_the_last(generator: MotionGenerator) -> None:
+    sound = features(3 * W)
+    later = sound.clone()
+    later[W - 2] += 1  # in the carried frames of the first window
+    a, b = run(generator, sound), run(generator, later)
+    assert not torch.equal(a[W:], b[W:])
+    later = sound.clone()
+    later[2 * W :] += 1
+    assert torch.equal(a[: 2 * W], run(generator, later)[: 2 * W])
+
+
+def test_the_last_window_knows_where_the_sound_ends(generator: MotionGenerator) -> None:
+    """Frames after the end are the null condition, not zeros that might be mistaken for sound."""
+    sound = features(W - 3)
+    silence = torch.cat([sound, torch.zeros(3, A)])
+    assert not torch.allclose(run(generator, sound), run(generator, silence)[: W - 3])
+
+
+def test_many_clips_at_once_equal_one_by_one(generator: MotionGenerator) -> None:
+    sounds = torch.stack([features(2 * W + 3), features(2 * W + 3).flip(0)])
+    seeds = [torch.Generator().manual_seed(s) for s in (1, 2)]
+    together = generator.generate_many(sounds, CONTROLS, generators=seeds)
+    for row, seed in ((0, 1), (1, 2)):
+        # another batch size means another order of float32 sums, and two windows of three steps amplify it
+        torch.testing.assert_close(together[row], run(generator, sounds[row], seed=seed), rtol=1e-3, atol=1e-3)
+
+
+def test_options_override_the_checkpoints(generator: MotionGenerator) -> None:
+    sound = features(W)
+    default = run(generator, sound)
+    assert torch.equal(default, run(generator, sound, steps=3, guidance={"audio": 0.5, "gaze": 1.0}, sampler="dpm++"))
+    for options in ({"steps": 5}, {"guidance": {}}, {"sampler": "ddim"}):
+        assert not torch.allclose(default, run(generator, sound, **options)), options
+
+
+def test_controls_matter_and_none_is_the_null_condition(generator: MotionGenerator) -> None:
+    def under(conditions: Conditions | None) -> Tensor:
+        source = generator.generate(features(W), conditions, generator=torch.Generator().manual_seed(0))
+        return torch.cat(list(source))
+
+    given, null, default = under(CONTROLS), under(Conditions()), under(None)
+    assert not torch.allclose(given, null) and not torch.allclose(null, default)
+    assert torch.equal(default, under(generator.defaults))
+
+
+def test_saved_and_loaded_is_the_same_generator(generator: MotionGenerator, tmp_path) -> None:
+    model = make_model()
+    path = tmp_path / "motion.safetensors"
+    save_motion(path, model, model.state_dict(), {"kind": "logmel"}, "some face", {"steps": 1})
+    loaded = MotionGenerator.from_pretrained(tmp_path)
+    assert (loaded.face_hash, loaded.audio, loaded.layout) == ("some face", {"kind": "logmel"}, generator.layout)
+    assert loaded.config == generator.config
+    assert torch.equal(run(loaded, features(W + 2)), run(generator, features(W + 2)))
+
+
+def test_another_models_file_and_missing_tensors_are_refused(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="motion.safetensors"):
+        MotionGenerator.from_pretrained(tmp_path)
+    save_weights(tmp_path / "motion.safetensors", {"x": torch.zeros(1)}, {}, {"model": "face"})
+    with pytest.raises(CheckpointError, match="face"):
+        MotionGenerator.from_pretrained(tmp_path)
+    model = make_model()
+    tensors = {k: v for k, v in model.state_dict().items() if k != "transformer.position"}
+    save_motion(tmp_path / "motion.safetensors", model, tensors, {}, "f", {})
+    with pytest.raises(CheckpointError, match="transformer.position"):
+        MotionGenerator.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (torch.zeros(0, A), "at least one frame"),
+        (torch.zeros(5, A + 1), f"\\(T, {A}\\)"),
+        (torch.full((5, A), torch.nan), "NaN"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(generator: MotionGenerator, source: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(generator, source)
+
+
+def test_no_frames_cannot_be_asked_for(generator: MotionGenerator) -> None:
+    with pytest.raises(ValueError, match="num_frames"):
+        run(generator, features(5), num_frames=0)
