@@ -1,16 +1,17 @@
-"""The runs of all scripts as typed configs, and the one door through which every script starts.
+"""The table of all runs, and the one door through which every script starts.
 
-A run is a dataclass here that nests the dataclasses of each folder's own, torch-free ``config.py``; its
-values are ``configs/<name>.yaml`` and the groups that file lists. To add a run:
+A run is a torch-free dataclass that nests the options of every folder it uses; its values are
+``configs/<name>.yaml`` and the groups that file lists. To add a run:
 
-1. in the folder of the class that reads them, put the options into ``<folder>/config.py``: a
+1. in the folder of the class that reads them, put the options into its ``config.py``: a
 ``@dataclass(kw_only=True,
    slots=True)``, checked in ``__post_init__``, each field with its unit and source in a comment (``--help``
    shows it); declare files as ``Path``, so that any file name passes unharmed;
-2. below, add the run's dataclass and a line to ``RUNS``;
-3. write ``configs/<name>.yaml``, starting with ``defaults: [<name>_schema, <groups>, _self_, experiment:
-null]``; 4. in the script: ``@main("<name>") def run(cfg: <Name>Run) -> None: ...`` and ``if __name__ ==
-"__main__": run()``.
+2. put the run's dataclass beside the function that the script calls, and a line into ``RUNS`` below;
+3. write ``configs/<name>.yaml``: its ``defaults`` are ``<name>_schema``, then groups, then ``_self_``, then
+   ``experiment: null``;
+4. in the script: ``@main("<name>") def run(cfg: <Name>Run) -> None: ...`` and ``if __name__ == "__main__":
+run()``.
 
 A run that has a ``run_dir`` gets its resolved config written there. Only this module imports Hydra or
 OmegaConf. It imports no torch, so ``--help`` and a misspelt option answer at once.
@@ -26,12 +27,11 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vasa.inference.config import BundleRun, InferRun
-from vasa.options import Option, help_text, nearest, options
+from vasa.options import Option, find, help_text, nearest, options
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.judge_config import TrainJudgesRun
 
@@ -39,20 +39,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
 
 
-# ------------------------------------------------------------------------------------------------------------
-# Runs
-
-
+# Name of the script and of configs/<name>.yaml -> the run's dataclass.
 RUNS: dict[str, type] = {
     "train_judges": TrainJudgesRun,
     "train_face": TrainFaceRun,
     "infer": InferRun,
     "bundle": BundleRun,
 }
-
-
-# ------------------------------------------------------------------------------------------------------------
-# The door
 
 
 class UsageError(ValueError):
@@ -117,9 +110,7 @@ def load(name: str, arguments: Sequence[str] = ()) -> Any:
 
 
 def help_of(name: str, arguments: Sequence[str] = ()) -> str:
-    """The text of ``--help``: every option with its value under the arguments, its kind and its
-    documentation.
-    """
+    """The text of ``--help``: every option with its value under the arguments, kind and documentation."""
     from omegaconf import OmegaConf
 
     tree, _ = _compose(name, arguments)
@@ -140,9 +131,7 @@ def _compose(name: str, arguments: Sequence[str]) -> tuple[Any, dict[str, str | 
     from omegaconf.errors import OmegaConfBaseException
 
     texts, overrides = _sorted_arguments(name, arguments)
-    store = ConfigStore.instance()
-    for run, schema in RUNS.items():
-        store.store(name=f"{run}_schema", node=schema)
+    ConfigStore.instance().store(name=f"{name}_schema", node=RUNS[name])
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             tree = compose(name, overrides=overrides)
@@ -162,7 +151,7 @@ def _sorted_arguments(name: str, arguments: Sequence[str]) -> tuple[dict[str, st
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    known, choices = {option.name: option for option in options(RUNS[name])}, _choices(name)
+    choices = _choices(name)
     texts: dict[str, str | None] = {}
     overrides = []
     for argument in arguments:
@@ -172,19 +161,20 @@ def _sorted_arguments(name: str, arguments: Sequence[str]) -> tuple[dict[str, st
             raise UsageError(
                 f"Argument {argument!r} is not understood: options are written name=value (see --help)."
             )
+        option = find(RUNS[name], key)
         if key in choices:
             if value not in choices[key]:
                 raise UsageError(f"{key}={value} is unknown: wanted one of {', '.join(choices[key])}.")
             overrides.append(argument)
-        elif key not in known:
-            raise UsageError(_misspelt(key, [*known, *choices]))
-        elif known[key].is_text:
-            texts[key] = _text(known[key], value)
+        elif option is None:
+            raise UsageError(_misspelt(key, [*_names(name), *choices]))
+        elif option.is_text:
+            texts[key] = _text(option, value)
         else:
             try:
                 OverridesParser.create().parse_override(f"{key}={value}")
             except HydraException:
-                raise UsageError(f"{key}={value} cannot be read: wanted {known[key].wanted}.") from None
+                raise UsageError(f"{key}={value} cannot be read: wanted {option.wanted}.") from None
             overrides.append(f"{key}={value}")
     return texts, overrides
 
@@ -222,6 +212,10 @@ def _choices(name: str) -> dict[str, list[str]]:
     }
 
 
+def _names(name: str) -> list[str]:
+    return [option.name for option in options(RUNS[name])]
+
+
 def _misspelt(key: str, known: list[str]) -> str:
     guess = nearest(key.lstrip("+~"), known)
     return f"Option {key} does not exist; {f'did you mean {guess}?' if guess else 'see --help.'}"
@@ -234,13 +228,13 @@ def _composition_sentence(name: str, error: Exception) -> str:
     key = re.search(r"full_key: (\S+)", text)
     file = re.search(r"In '([^']+)'", text)
     where = f"configs/{file[1]}.yaml: " if file else ""
-    known = {option.name: option for option in options(RUNS[name])}
-    if key and key[1] not in known and "not in" in text:
-        return where + _misspelt(key[1], list(known))
-    if key and key[1] in known:
+    option = find(RUNS[name], key[1]) if key else None
+    if key and option is None and "not in" in text:
+        return where + _misspelt(key[1], _names(name))
+    if key and option:
         value = re.search(r"[Vv]alue '([^']*)'", text)
         shown = f"={value[1]}" if value else ""
-        return f"{where}{key[1]}{shown} is of the wrong kind: wanted {known[key[1]].wanted}."
+        return f"{where}{key[1]}{shown} is of the wrong kind: wanted {option.wanted}."
     return where + " ".join(str(cause).split("\n", 1)[0].split())
 
 

@@ -1,0 +1,219 @@
+"""Pairs of frames for stage 1, rendered once into a cache and drawn as a pure function of (seed, sample position).
+
+Identities come in couples that share one list of animations. So frame t of one is the exact cross-reenactment of frame t of
+the other, and costs nothing. The second half of the list repeats the poses of the first half with other expressions: same-pose
+pairs teach the small motions of lips and lids.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vasa.checkpoint import atomic_path
+from vasa.data.config import SPLIT_SEEDS, FramePairsConfig
+from vasa.data.synthetic.animation import random_animation
+from vasa.data.synthetic.heads import make_identities, neutral_landmarks
+from vasa.data.synthetic.renderer import flow, render
+from vasa.records import Animation
+
+PARTNERS = 3
+"""Sources stored for each target: the frame with the same pose, and two others."""
+COUPLES_PER_SHARD = 8
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class FacePairs:
+    """A batch of B training samples; images uint8 (B, S, S, 3), everything else float unless said.
+
+    source and target show one identity; other shows another one under the target's animation, and driver is target or other
+    (is_cross (B,) bool says which). poses (B, 6) and controls (B, 11) are true. landmarks (B, 68, 3): the source identity's
+    neutral ones, head frame; source_points and target_points (B, 68, 2) the frames' own, image coordinates. flow (B, S/2, S/2, 2): where each target pixel lies in the source; visible (B, S/2, S/2): 1 where it shows there.
+    eye_boxes (B, 2, 4), mouth_box (B, 4) of the target. jitter (B, 2, 7): colour changes of source and driver before the motion
+    encoders: gains, offsets, log gamma. ids name the samples.
+    """
+
+    source: Tensor
+    target: Tensor
+    driver: Tensor
+    is_cross: Tensor
+    source_pose: Tensor
+    source_controls: Tensor
+    target_pose: Tensor
+    target_controls: Tensor
+    landmarks: Tensor
+    source_points: Tensor
+    target_points: Tensor
+    flow: Tensor
+    visible: Tensor
+    eye_boxes: Tensor
+    mouth_box: Tensor
+    jitter: Tensor
+    ids: list[str]
+
+
+def _couple_animation(seed: int, frames: int) -> Animation:
+    """``frames`` animations of a couple; the first is mild, as portraits are; poses repeat from the middle on."""
+    half = frames // 2
+    animation = random_animation([seed * 1009 + n for n in range(frames)])
+    pose, controls = animation.pose.clone(), animation.controls.clone()
+    pose[0], controls[0] = pose[0] * 0.3, controls[0] * 0.3
+    pose[half:] = pose[:half]
+    return Animation(pose, controls)
+
+
+def _partners(seed: int, frames: int) -> np.ndarray:
+    """(frames, PARTNERS) source frame of each target: its twin of equal pose first, then others."""
+    rng = np.random.default_rng((seed, 7))
+    rows = []
+    for target in range(frames):
+        twin = (target + frames // 2) % frames
+        others = [n for n in range(frames) if n not in (target, twin)]
+        rows.append([twin, *rng.choice(others, PARTNERS - 1, replace=False)])
+    return np.array(rows)
+
+
+def _render_couple(config: FramePairsConfig, couple: int) -> list[dict[str, Tensor]]:
+    """All frames and truths of the two identities of a couple."""
+    seeds = SPLIT_SEEDS[config.split]
+    first = seeds.start + (config.seed * 7919 + couple) * 2
+    rng = np.random.default_rng((config.seed, couple, 11))
+    mode = "randomised" if rng.random() < config.randomised_share else "portrait"
+    animation = _couple_animation(first, config.frames)
+    partners = _partners(first, config.frames)
+    found = []
+    for seed in (first, first + 1):
+        one = make_identities([seed], mode=mode)
+        people = one[[0] * config.frames]
+        frames = render(people, animation, size=config.size, quality=config.quality)
+        flows, seen = [], []
+        for column in range(PARTNERS):
+            index = torch.from_numpy(partners[:, column])
+            grid, visible = flow(frames, people, animation[index], frames[index])
+            flows.append(_halve(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+            seen.append(_halve(visible[:, None].float())[:, 0])
+        found.append(
+            {
+                "images": (frames.image.permute(0, 2, 3, 1) * 255).round().to(torch.uint8),
+                "flow": torch.stack(flows, 1).half(),
+                "visible": (torch.stack(seen, 1) * 255).round().to(torch.uint8),
+                "points": frames.landmarks.float(),
+                "eye_boxes": frames.eye_boxes.float(),
+                "mouth_box": frames.mouth_box.float(),
+                "pose": animation.pose,
+                "controls": animation.controls,
+                "landmarks": neutral_landmarks(one)[0].float(),
+                "partners": torch.from_numpy(partners),
+            }
+        )
+    return found
+
+
+def _halve(image: Tensor) -> Tensor:
+    return torch.nn.functional.avg_pool2d(image.float(), 2)
+
+
+class FramePairs:
+    """The cache and its batches.
+
+    Rendering happens in ``prepare`` (all missing shards; a killed preparation goes on where it was). Raises ValueError when the
+    folder was made with other options.
+    """
+
+    def __init__(self, config: FramePairsConfig) -> None:
+        self.config = config
+        name = f"{config.split}_{config.size}_{config.quality}_{config.frames}_{round(config.randomised_share * 100)}_{config.seed}"
+        self.folder = Path(config.cache) / name
+        self._open: dict[int, dict[str, Tensor]] = {}
+
+    @property
+    def num_shards(self) -> int:
+        return -(-self.config.num_identities // (2 * COUPLES_PER_SHARD))
+
+    def shard_path(self, shard: int) -> Path:
+        return self.folder / f"shard_{shard:05d}.safetensors"
+
+    def prepare(self, shards: range | None = None) -> None:
+        """Renders what is missing (of ``shards``, by default all), with progress."""
+        todo = [s for s in (shards or range(self.num_shards)) if not self.shard_path(s).exists()]
+        begun = time.monotonic()
+        for done, shard in enumerate(todo):
+            if self.shard_path(shard).exists():
+                continue
+            people = [
+                person
+                for couple in range(shard * COUPLES_PER_SHARD, (shard + 1) * COUPLES_PER_SHARD)
+                for person in _render_couple(self.config, couple)
+            ]
+            tensors = {key: torch.stack([person[key] for person in people]).contiguous() for key in people[0]}
+            with atomic_path(self.shard_path(shard)) as temporary:
+                save_file(tensors, temporary)
+            left = (time.monotonic() - begun) / (done + 1) * (len(todo) - done - 1)
+            _log.info("frames: shard %d of %d rendered, %.0f s left", done + 1, len(todo), left)
+
+    def _shard(self, shard: int) -> dict[str, Tensor]:
+        """All tensors of a shard, memory-mapped by safetensors where the system allows."""
+        if shard not in self._open:
+            path = self.shard_path(shard)
+            if not path.exists():
+                raise FileNotFoundError(
+                    f"{path} is missing: the cache was not prepared to {self.config.num_identities} identities."
+                )
+            with safe_open(path, framework="pt") as file:
+                self._open[shard] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return self._open[shard]
+
+    def sample(self, position: int) -> dict[str, Tensor | str]:
+        """One sample, a function of (seed, position)."""
+        config = self.config
+        rng = np.random.default_rng((config.seed, position, 23))
+        person, target, column = (
+            rng.integers(config.num_identities),
+            rng.integers(config.frames),
+            rng.choice(PARTNERS, p=[0.4, 0.3, 0.3]),
+        )
+        cross = rng.random() < config.cross_share
+        per_shard = 2 * COUPLES_PER_SHARD
+        shard, row = self._shard(int(person) // per_shard), int(person) % per_shard
+        source = int(shard["partners"][row, target, column])
+        images = shard["images"]
+        other = images[row ^ 1, target]
+        jitter = rng.normal(0, config.colour_jitter, (2, 7)).astype(np.float32)
+        return {
+            "source": images[row, source],
+            "target": images[row, target],
+            "driver": other if cross else images[row, target],
+            "is_cross": torch.tensor(bool(cross)),
+            "source_pose": shard["pose"][row, source],
+            "source_controls": shard["controls"][row, source],
+            "target_pose": shard["pose"][row, target],
+            "target_controls": shard["controls"][row, target],
+            "landmarks": shard["landmarks"][row],
+            "source_points": shard["points"][row, source],
+            "target_points": shard["points"][row, target],
+            "flow": shard["flow"][row, target, column].float(),
+            "visible": shard["visible"][row, target, column].float() / 255,
+            "eye_boxes": shard["eye_boxes"][row, target],
+            "mouth_box": shard["mouth_box"][row, target],
+            "jitter": torch.from_numpy(jitter),
+            "ids": f"{config.split}-{int(person)}:{source}->{int(target)}{'x' if cross else ''}",
+        }
+
+    def batch_at(self, step: int, batch_size: int) -> FacePairs:
+        """The global batch of a step: positions step * batch_size onwards."""
+        samples = [self.sample(step * batch_size + n) for n in range(batch_size)]
+        return FacePairs(
+            **{
+                key: [s[key] for s in samples] if key == "ids" else torch.stack([s[key] for s in samples])  # type: ignore[misc]
+                for key in samples[0]
+            }
+        )

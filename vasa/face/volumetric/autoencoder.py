@@ -1,0 +1,265 @@
+"""The volumetric face space: VASA-1's stage 1 on MegaPortraits' networks, with the portrait's own pixels carried by option.
+
+    portrait -> E_app -> volume as seen -> rigid + learned warp -> G3D -> canonical appearance volume     (once)
+    frame    -> E_pose, E_dyn -> z_pose, z_dyn                                                           (motion)
+    canonical volume -> learned + rigid warp under (z_pose, z_dyn) -> P, G2D -> frame                     (each frame)
+
+Order of the warps as in the authors' code (papers' notation): source: rigid inverse first, then w_em(z_s, e_s); driver: w_em(z_d, e_s)
+in the canonical frame first, then rigid. z_id is always the source's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vasa.checkpoint import load_into, load_weights
+from vasa.face.config import FaceConfig
+from vasa.face.volumetric.decoder import Decoded, Decoder
+from vasa.face.volumetric.encoders import AppearanceEncoder, DynamicsEncoder, IdentityEncoder, PoseEncoder
+from vasa.face.volumetric.mouth import paint_mouth
+from vasa.face.volumetric.pixels import Base, base_warp
+from vasa.face.volumetric.shape import face_shape
+from vasa.face.volumetric.warping import (
+    VolumeRefiner,
+    WarpCondition,
+    WarpGenerator,
+    canonical_from_seen,
+    identity_grid,
+    seen_from_canonical,
+)
+from vasa.nn.warp import sample_image, sample_volume, upsample_flow
+from vasa.records import MotionLayout
+
+
+@dataclass(slots=True)
+class Appearance:
+    """Everything about B portraits that no frame changes: what ``encode`` computes once.
+
+    volume (B, C, D, h, h) canonical; identity (B, c, 4, 4) z_id; landmarks (B, 68, 3) neutral, head frame; pose (B, 6) and
+    dynamics (B, E) of the portrait itself; features of E_app, finest first; small (B, 3, S, S) and pixels (B, 3, H, H) its pixels.
+    """
+
+    volume: Tensor
+    identity: Tensor
+    landmarks: Tensor
+    pose: Tensor
+    dynamics: Tensor
+    features: list[Tensor]
+    small: Tensor
+    pixels: Tensor
+
+    def __getitem__(self, index: object) -> Appearance:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Appearance(
+            **{
+                name: [x[index] for x in value] if isinstance(value, list) else value[index]
+                for name, value in values.items()
+            }
+        )
+
+    def expand(self, batch: int) -> Appearance:
+        """One portrait for a batch of frames, without copying."""
+        if self.pose.shape[0] == batch:
+            return self
+        return self[torch.zeros(batch, dtype=torch.long, device=self.pose.device)] if batch > 1 else self
+
+
+@dataclass(slots=True)
+class Rendering:
+    """A decoded batch: image (B, 3, H, H) in [-1, 1]; the rest is None without source pixels.
+
+    warped: the source carried by the geometric plus residual flow, at network size. alpha (B, 1, S, S): where pixels are synthesised.
+    """
+
+    image: Tensor
+    warped: Tensor | None = None
+    alpha: Tensor | None = None
+    flow: Tensor | None = None
+    base: Base | None = None
+
+
+def _resize(image: Tensor, size: int) -> Tensor:
+    """Square images to size x size, antialiased when shrinking."""
+    if image.shape[-1] == size:
+        return image
+    with torch.autocast(image.device.type, enabled=False):
+        return F.interpolate(image.float(), (size, size), mode="bilinear", antialias=image.shape[-1] > size)
+
+
+class FaceAutoencoder(nn.Module):
+    """Encoders, warps and decoder of the volumetric face space; a FaceSpace (face/space.py)."""
+
+    def __init__(self, config: FaceConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.appearance_encoder = AppearanceEncoder(config)
+        self.identity_encoder = IdentityEncoder(config)
+        self.pose_encoder = PoseEncoder(config)
+        self.dynamics_encoder = DynamicsEncoder(config)
+        self.source_condition, self.driver_condition = WarpCondition(config), WarpCondition(config)
+        self.source_warp, self.driver_warp = WarpGenerator(config), WarpGenerator(config)
+        self.refiner = VolumeRefiner(config)
+        self.decoder = Decoder(config)
+        grid = identity_grid(config.volume_depth, config.volume_size)
+        self.register_buffer("grid", grid[None], persistent=False)
+        self.grid: Tensor
+
+    @classmethod
+    def from_pretrained(cls, path: Path | str, device: torch.device | str = "cpu") -> FaceAutoencoder:
+        """The EMA weights of a ``face.safetensors`` file, in eval mode.
+
+        Raises: what vasa.checkpoint raises for a missing, foreign or damaged file.
+        """
+        weights = load_weights(path)
+        model = cls(FaceConfig(**weights.config["face"]))
+        load_into(model, weights, "face")
+        return model.to(device).eval().requires_grad_(False)
+
+    @property
+    def layout(self) -> MotionLayout:
+        return MotionLayout.volumetric(self.config.dynamics_dim)
+
+    @property
+    def size(self) -> int:
+        return self.config.size
+
+    def describe(self) -> dict:
+        """The configuration as plain data, as ``from_pretrained`` reads it."""
+        return {"face": asdict(self.config)}
+
+    # ------------------------------------------------------------------ motion
+
+    def motion_codes(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames (B, 3, S, S) -> z_pose (B, 6), z_dyn (B, E)."""
+        pose = self.pose_encoder(_resize(images, self.config.encoder_input))
+        return pose, self.dynamics_encoder(images, pose.detach())
+
+    def motion(self, images: Tensor) -> Tensor:
+        return torch.cat(self.motion_codes(_resize(images, self.size)), -1)
+
+    def controls(self, motion: Tensor) -> Tensor:
+        return self.dynamics_encoder.controls(motion[..., self.layout.dynamics])
+
+    def set_controls(self, motion: Tensor, controls: Tensor) -> Tensor:
+        z_dyn = self.dynamics_encoder.set_controls(motion[..., self.layout.dynamics], controls)
+        return torch.cat([motion[..., self.layout.pose], z_dyn], -1)
+
+    # ------------------------------------------------------------------ appearance
+
+    def encode(self, image: Tensor) -> Appearance:
+        """Portraits (B, 3, H, H) in [-1, 1], H >= S -> Appearance; H is kept for rendering."""
+        if image.ndim != 4 or image.shape[1] != 3 or image.shape[-1] != image.shape[-2]:
+            raise ValueError(
+                f"image has shape {tuple(image.shape)}; wanted square RGB portraits (B, 3, H, H)."
+            )
+        small = _resize(image, self.size)
+        pose, dynamics = self.motion_codes(small)
+        return self.encode_with(small, image, pose, dynamics)
+
+    def encode_with(self, small: Tensor, pixels: Tensor, pose: Tensor, dynamics: Tensor) -> Appearance:
+        """As ``encode`` when the portraits' own motion codes are known already (training encodes each image once)."""
+        identity, landmarks = self.identity_encoder(
+            _resize(small, self.config.encoder_input), small, pose.detach()
+        )
+        seen, features = self.appearance_encoder(small)
+        condition = self.source_condition(dynamics, identity)
+        offsets = self.source_warp(condition)
+        with torch.autocast(small.device.type, enabled=False):
+            grid = seen_from_canonical(self.grid, pose.float())
+        canonical = sample_volume(seen, grid)
+        canonical = sample_volume(canonical, self.grid + offsets)
+        volume = self.refiner(canonical)
+        return Appearance(volume, identity, landmarks, pose, dynamics, features, small, pixels)
+
+    # ------------------------------------------------------------------ rendering
+
+    def decode(
+        self,
+        appearance: Appearance,
+        pose: Tensor,
+        dynamics: Tensor,
+        learned: bool = True,
+        geometry_gradient: bool = True,
+    ) -> Rendering:
+        """B appearances under z_pose (B, 6), z_dyn (B, E) -> Rendering at the appearance's pixel size.
+
+        geometry_gradient=False cuts the gradient through the geometric warp, a fifth of a training step's time.
+        learned=False (with source pixels only) leaves the geometric warp alone, with a painted mouth: the untrained floor.
+        """
+        with torch.set_grad_enabled(geometry_gradient and torch.is_grad_enabled()):
+            base = self._base(appearance, pose, dynamics) if self.config.source_pixels else None
+        if not learned:
+            if base is None:
+                raise ValueError(
+                    "learned=False needs a face space with source pixels (face.source_pixels=true)."
+                )
+            return self._geometric(appearance, base)
+        posed = self._posed_volume(appearance, pose, dynamics)
+        if base is None:
+            return Rendering(self.decoder(posed).colour)
+        warped = sample_image(appearance.small, base.flow)
+        decoded = self.decoder(
+            posed,
+            base.maps,
+            appearance.features,
+            warped,
+            base.flow,
+            torch.cat([appearance.dynamics, dynamics], -1),
+        )
+        return self._compose(appearance, base, decoded)
+
+    def render(self, appearance: Appearance, motion: Tensor, learned: bool = True) -> Tensor:
+        appearance = appearance.expand(motion.shape[0])
+        layout = self.layout
+        return self.decode(appearance, motion[:, layout.pose], motion[:, layout.dynamics], learned).image
+
+    def _posed_volume(self, appearance: Appearance, pose: Tensor, dynamics: Tensor) -> Tensor:
+        """Canonical volume -> the volume as seen under the target's codes (B, C, D, h, h); one gather, flows composed."""
+        offsets = self.driver_warp(self.driver_condition(dynamics, appearance.identity))
+        with torch.autocast(pose.device.type, enabled=False):
+            canonical = canonical_from_seen(self.grid, pose.float())
+            shift = sample_volume(offsets.permute(0, 4, 1, 2, 3), canonical, padding="border")
+        return sample_volume(appearance.volume, canonical + shift.permute(0, 2, 3, 4, 1))
+
+    def _base(self, appearance: Appearance, pose: Tensor, dynamics: Tensor) -> Base:
+        reading = self.dynamics_encoder.controls
+        with torch.autocast(pose.device.type, enabled=False):
+            return base_warp(
+                appearance.pose.float(),
+                reading(appearance.dynamics),
+                pose.float(),
+                reading(dynamics),
+                face_shape(appearance.landmarks),
+                self.size,
+            )
+
+    def _compose(self, appearance: Appearance, base: Base, decoded: Decoded) -> Rendering:
+        """Warped pixels at the portrait's own size, replaced by corrected ones where the mask allows."""
+        assert decoded.flow is not None and decoded.mask_logit is not None
+        flow = base.flow + decoded.flow
+        warped = sample_image(appearance.small.float(), flow)
+        alpha = base.synthesis[:, None] * torch.sigmoid(decoded.mask_logit)
+        synthesised = warped + decoded.colour
+        side = appearance.pixels.shape[-1]
+        if side == self.size:
+            image = warped + alpha * decoded.colour
+        else:
+            fine = sample_image(appearance.pixels.float(), upsample_flow(flow, side, side), mode="bicubic")
+            alpha_fine, synthesised_fine = (
+                F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
+                for x in (alpha, synthesised)
+            )
+            image = torch.lerp(fine, synthesised_fine, alpha_fine)
+        return Rendering(image.clamp(-1, 1), warped, alpha, flow, base)
+
+    def _geometric(self, appearance: Appearance, base: Base) -> Rendering:
+        side = appearance.pixels.shape[-1]
+        mode = "bilinear" if side == self.size else "bicubic"
+        warped = sample_image(appearance.pixels.float(), upsample_flow(base.flow, side, side), mode=mode)
+        image = paint_mouth(warped, base)
+        return Rendering(image.clamp(-1, 1), warped, None, base.flow, base)

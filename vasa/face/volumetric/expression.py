@@ -1,0 +1,153 @@
+"""How an expression moves the skin of the face plane: analytic, nothing learned, the floor under every learned warp.
+
+Points are (B, N, 2) on the face plane in head units (x right, y up), controls (B, 11) in the order of records.CONTROL_NAMES.
+The neutral face has closed lips and open eyes. Lips and lids are discontinuities, so the plane has two layers at the lip line
+(the skin above it and the skin below it), and the lids are a piecewise-linear map from one opening to another.
+
+The magnitudes are chosen by hand: they agree with the procedural heads' and looked right on photographs. No paper gives them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vasa.face.volumetric.shape import FaceShape
+from vasa.records import CONTROL_INDEX
+
+JAW_DROP = 0.48  # lower lip's way down at jaw = 1, in units of eye line to lip line
+UPPER_LIP_LIFT = 0.06
+LIP_STRETCH = 0.28  # of the half width at lip_width = +-1
+PUCKER_SHRINK = 0.30
+PRESS = 0.75  # share of the vermilion that hides at lip_press = 1
+SMILE_OUT, SMILE_UP = 0.08, 0.16
+BROW_TRAVEL = 0.17
+FROWN_DOWN, FROWN_IN = 0.12, 0.07
+EYEBALL_RADIUS = 1.15  # of the eye's half width: how far the iris travels is this times sin(gaze)
+
+
+def bump(square: Tensor) -> Tensor:
+    """exp(-square), cut at 30: beyond it exp is a slow underflow on CPUs and nothing in a picture."""
+    return torch.exp(-square.clamp(max=30.0))
+
+
+def _column(value: Tensor) -> Tensor:
+    return value[:, None]
+
+
+def _control(controls: Tensor, name: str) -> Tensor:
+    return controls[:, CONTROL_INDEX[name], None]
+
+
+def lip_line(x: Tensor, shape: FaceShape) -> Tensor:
+    """Height (B, N) of the closed lip line at x (B, N)."""
+    t = ((x - _column(shape.mouth_x)) / _column(shape.mouth_w)).clamp(-1.4, 1.4)
+    return _column(shape.mouth_y) + _column(shape.mouth_curve) * t * t
+
+
+def _mouth_motion(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool) -> Tensor:
+    """Displacement (B, N, 2) by jaw, lip_width, lip_pucker, lip_press and smile, of the layer below or above the lip line."""
+    x, y = points.unbind(-1)
+    unit, half = _column(shape.unit), _column(shape.mouth_w)
+    t = (x - _column(shape.mouth_x)) / half
+    s = y - lip_line(x, shape)
+    arch = (1 - t * t).clamp(min=0) ** 0.6
+    near = bump((s / (0.35 * unit)) ** 2)
+    jaw, press = _control(controls, "jaw").clamp(min=-0.1), _control(controls, "lip_press").clamp(min=0)
+    if lower:
+        depth = (-s).clamp(min=0)
+        decay = bump((depth / (1.25 * unit)) ** 2)
+        broad = (1 - near) * bump(((t / 2.2) ** 2) ** 2)
+        dy = -JAW_DROP * jaw * unit * decay * (arch * near + broad)
+        thickness = _column(shape.lip_low)
+    else:
+        dy = UPPER_LIP_LIFT * jaw * unit * arch * bump((s / (0.22 * unit)) ** 2)
+        thickness = _column(shape.lip_up)
+    squeeze = PRESS * press * arch * bump((s / (1.3 * thickness)) ** 2)
+    dy = dy - squeeze * s.clamp(min=-1.5 * thickness, max=1.5 * thickness)
+    lips = bump((s / (0.42 * unit)) ** 2 + ((t / 1.7) ** 2) ** 2)
+    stretch = LIP_STRETCH * _control(controls, "lip_width") - PUCKER_SHRINK * _control(
+        controls, "lip_pucker"
+    ).clamp(min=0)
+    dx = half * t * stretch * lips
+    smile = _control(controls, "smile")
+    for side in (-1.0, 1.0):
+        corner = bump(((t - side) * half / (0.42 * unit)) ** 2 + (s / (0.36 * unit)) ** 2)
+        dx = dx + side * SMILE_OUT * unit * smile * corner
+        dy = dy + SMILE_UP * unit * smile * corner
+    return torch.stack([dx, dy], -1)
+
+
+def _brow_motion(points: Tensor, controls: Tensor, shape: FaceShape) -> Tensor:
+    """Displacement (B, N, 2) by brow_raise and frown; narrow enough to leave the upper lids alone."""
+    x, y = points.unbind(-1)
+    unit = _column(shape.unit)
+    raise_, frown = _control(controls, "brow_raise"), _control(controls, "frown").clamp(min=0)
+    dx, dy = torch.zeros_like(x), torch.zeros_like(x)
+    for side in (0, 1):
+        sign = -1.0 if side == 0 else 1.0
+        ex, by = _column(shape.eye_x[:, side]), _column(shape.brow_y[:, side])
+        band = bump(((y - by) / torch.where(y > by, 0.55 * unit, 0.20 * unit)) ** 2)
+        side_only = torch.sigmoid(sign * x / (0.05 * unit))
+        whole = band * bump((((x - ex) / (0.62 * unit)) ** 2) ** 2) * side_only
+        inner = band * bump(((x - 0.45 * ex) / (0.30 * unit)) ** 2) * side_only
+        dy = dy + BROW_TRAVEL * unit * raise_ * whole - FROWN_DOWN * unit * frown * inner
+        dx = dx - sign * FROWN_IN * unit * frown * inner
+    return torch.stack([dx, dy], -1)
+
+
+def displacement(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool) -> Tensor:
+    """Where the neutral skin at ``points`` goes, minus ``points``: (B, N, 2). Lids apart (see ``lid_map``)."""
+    motion = _mouth_motion(points, controls, shape, lower)
+    return motion if lower else motion + _brow_motion(points, controls, shape)
+
+
+def undo(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool, steps: int = 3) -> Tensor:
+    """The neutral points that an expression moves to ``points``, by fixed-point iteration, in one layer."""
+    neutral = points
+    for _ in range(steps):
+        neutral = points - displacement(neutral, controls, shape, lower)
+    return neutral
+
+
+def lid_lines(x: Tensor, blink: Tensor, shape: FaceShape, side: int) -> tuple[Tensor, Tensor]:
+    """Heights (B, N) of the upper and the lower lid's edge at x (B, N) for blink (B, 1)."""
+    k = ((x - _column(shape.eye_x[:, side])) / _column(shape.eye_w[:, side])).clamp(-1, 1)
+    arch = (1 - k * k).clamp(min=1e-4)
+    middle = _column(shape.eye_y[:, side])
+    low = middle - _column(shape.eye_low[:, side]) * arch**0.9
+    up = middle + _column(shape.eye_up[:, side]) * arch**0.7
+    openness = (1 - blink).clamp(0, 1.25)
+    return low + (up - low) * openness, low
+
+
+def lid_map(
+    points: Tensor, from_blink: Tensor, to_blink: Tensor, gaze_shift: Tensor, shape: FaceShape, side: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Moves points around one eye from one opening to another; used from the target's eye back to the source's.
+
+    points (B, N, 2); blinks (B, 1); gaze_shift (B, 2): the way of the iris on the face plane from target to source.
+    Returns the moved points, ``opening`` (B, N): 1 inside the eye opening before the map, and ``covered`` (B, N): how
+    far the eyeball there was hidden by the lid at the other opening (1: no pixels of it exist).
+    """
+    x, y = points.unbind(-1)
+    width = _column(shape.eye_w[:, side])
+    top_from, low = lid_lines(x, from_blink, shape, side)
+    top_to, _ = lid_lines(x, to_blink, shape, side)
+    ceiling = 0.40 * _column(shape.eye_y[:, side]) + 0.60 * _column(shape.brow_y[:, side])
+    ceiling = torch.maximum(ceiling, torch.maximum(top_from, top_to) + 0.05 * _column(shape.unit))
+    k = (x - _column(shape.eye_x[:, side])) / width
+    inside_x = torch.sigmoid((1 - k.abs()) * 24)
+    # skin between the lid's edge and the brow stretches or shrinks with the edge
+    skin_y = top_to + (y - top_from) * (ceiling - top_to) / (ceiling - top_from)
+    skin = (y >= top_from) & (y <= ceiling) & (k.abs() < 1)
+    soft = 0.012
+    opening = torch.sigmoid((top_from - y) / soft) * torch.sigmoid((y - low) / soft) * inside_x
+    shift = gaze_shift[:, None, :] * (1 - k * k).clamp(min=0)[..., None]
+    ball = points + shift
+    ball_y = torch.minimum(torch.maximum(ball[..., 1], low), top_to)
+    covered = torch.sigmoid((ball[..., 1] - top_to) / soft) * opening
+    in_ball = (y < top_from) & (y > low) & (k.abs() < 1)
+    new_y = torch.where(in_ball, ball_y, torch.where(skin, skin_y, y))
+    new_x = torch.where(in_ball, ball[..., 0], x)
+    return torch.stack([new_x, new_y], -1), opening, covered

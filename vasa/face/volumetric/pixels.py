@@ -1,0 +1,218 @@
+"""The portrait's own pixels, carried by a rigid 3D warp of a head proxy and the expression's motion, projected to a 2D flow.
+
+For each target pixel: cast its ray onto the proxy (an ellipsoid with a nose) under the target's pose, undo the target's
+expression on the face plane, apply the source's, put the point back onto the proxy and project it with the source's pose. Around
+the head the flow fades into the still background, and the torso follows the head in part. Everything is in closed form and
+differentiable; nothing is learned. In neither paper: MegaPortraits and VASA-1 synthesise every pixel. On photographs this base alone
+keeps identity and sharpness, so it is the floor that the learned decoder refines (autoencoder.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vasa.face.volumetric.expression import EYEBALL_RADIUS, bump, displacement, lid_map, lip_line, undo
+from vasa.face.volumetric.shape import FaceShape
+from vasa.geometry import CAMERA_DISTANCE, camera_rays, head_centre, pixel_grid, project, rotation_matrix
+from vasa.records import CONTROL_INDEX
+
+HEAD_RADII = (0.90, 1.20, 0.85)  # of the proxy with hair: x, y, z; x is scaled by the face's width over 0.78
+HEAD_OFFSET_Y = 0.06
+NOSE_WIDTH, NOSE_LENGTH = 0.11, 0.26
+TORSO_SHARE = 0.6  # of the head's translation
+LIP_SOFT = 0.010  # head units over which a lip's edge fades
+
+MAP_NAMES = (
+    "face_x", "face_y", "front", "head", "mouth_inside", "mouth_new", "lip_above", "eye_open", "eye_new", "iris", "shift_u", "shift_v",
+)  # fmt: skip
+"""Channels of Base.maps, in order."""
+
+
+@dataclass(slots=True)
+class Base:
+    """The geometric warp at network resolution.
+
+    flow: (B, H, W, 2), where each target pixel lies in the source, image coordinates. maps: (B, 12, H, W), see MAP_NAMES: what the
+    decoder needs to know of the place (face plane, mouth interior, lids, iris). synthesis: (B, H, W) in [0, 1]: 1 where the
+    source cannot have the pixel or need not (mouth interior, eyes, anything outside the front of the face).
+    """
+
+    flow: Tensor
+    maps: Tensor
+    synthesis: Tensor
+
+
+def _proxy_points(rays: Tensor, pose: Tensor, shape: FaceShape) -> tuple[Tensor, Tensor]:
+    """Head-frame points (B, N, 3) where rays (N, 3) meet the proxy, and how far outside it each ray passes (B, N): < 1 is a hit.
+
+    A ray that misses gets its nearest point to the proxy, so the flow goes on smoothly beyond the outline.
+    """
+    rotation = rotation_matrix(pose[:, :3])
+    camera = rays.new_tensor([0.0, 0.0, CAMERA_DISTANCE])
+    origin = (camera - head_centre(pose))[:, None] @ rotation  # (B, 1, 3): R^T (camera - centre)
+    direction = rays[None] @ rotation
+    radii = torch.stack(
+        [HEAD_RADII[0] * shape.face_w / 0.78, *(torch.full_like(shape.unit, r) for r in HEAD_RADII[1:])], -1
+    )
+    centre = origin.new_tensor([0.0, HEAD_OFFSET_Y, 0.0])
+    o, d = (origin - centre) / radii[:, None], direction / radii[:, None]
+    a, b, c = (d * d).sum(-1), (o * d).sum(-1), (o * o).sum(-1)
+    outside = c - b * b / a  # squared distance of the ray from the centre, in radii
+    depth = (-b - ((b * b - a * (c - 1)).clamp(min=0)).sqrt()) / a
+    points = origin + depth[..., None] * direction
+    for _ in range(2):
+        bump = _nose(points[..., 0], points[..., 1], shape) / direction[..., 2].abs().clamp(min=0.3)
+        points = origin + (depth - bump)[..., None] * direction
+    return points, outside
+
+
+def _nose(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
+    """Height (B, N) of the nose over the ellipsoid."""
+    tip_y = shape.nose_y[:, None]
+    tip = (shape.nose_z[:, None] - _front(torch.zeros_like(x[:, :1]), tip_y, shape)).clamp(0.0, 0.45)
+    above = (y - tip_y).clamp(min=0) / NOSE_LENGTH
+    below = (tip_y - y).clamp(min=0) / 0.10
+    return tip * bump((x / (NOSE_WIDTH * (1.25 - 0.35 * above.clamp(max=1)))) ** 2 + above**2 + below**2)
+
+
+def _front(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
+    """z of the ellipsoid's front at (x, y), all (B, N); 0 outside its outline."""
+    rx = (HEAD_RADII[0] * shape.face_w / 0.78)[:, None]
+    inside = 1 - (x / rx) ** 2 - ((y - HEAD_OFFSET_Y) / HEAD_RADII[1]) ** 2
+    return HEAD_RADII[2] * inside.clamp(min=0).sqrt()
+
+
+@dataclass(slots=True)
+class _Expression:
+    """Where target face-plane points come from in the source's face plane, and what is new there; all (B, N[, 2])."""
+
+    points: Tensor
+    inside: Tensor  # mouth interior of the target
+    mouth_new: Tensor  # ... which the source does not show
+    above: Tensor  # upper layer of the mouth
+    eye_open: Tensor
+    eye_new: Tensor
+    iris: Tensor
+
+
+def _mouth(
+    points: Tensor, target: Tensor, source: Tensor, shape: FaceShape
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Target points (B, N, 2) -> neutral points, their motion to the source, interior, how much of it is new, upper layer."""
+    up, low = undo(points, target, shape, lower=False), undo(points, target, shape, lower=True)
+    up_gap = up[..., 1] - lip_line(up[..., 0], shape)
+    low_gap = lip_line(low[..., 0], shape) - low[..., 1]
+    is_up = up_gap >= low_gap
+    above = torch.sigmoid(up_gap / LIP_SOFT)
+    inside = (1 - above) * torch.sigmoid(-low_gap / LIP_SOFT)
+    within = ((points[..., 0] - shape.mouth_x[:, None]) / shape.mouth_w[:, None]).abs() < 1.5
+    inside = inside * within
+    neutral = torch.where(is_up[..., None], up, low)
+    line = lip_line(neutral[..., 0], shape)
+    clamped_y = torch.where(is_up, torch.maximum(neutral[..., 1], line), torch.minimum(neutral[..., 1], line))
+    neutral = torch.stack([neutral[..., 0], clamped_y], -1)
+    moved_up = displacement(neutral, source, shape, lower=False)
+    moved_low = displacement(neutral, source, shape, lower=True)
+    motion = torch.where(is_up[..., None], moved_up, moved_low)
+    # a mouth that is open in the source too shows its own interior: keep the relative height between the lips
+    at_line = torch.stack([neutral[..., 0], line], -1)
+    source_top = line + displacement(at_line, source, shape, lower=False)[..., 1]
+    source_low = line + displacement(at_line, source, shape, lower=True)[..., 1]
+    share = ((-up_gap).clamp(min=0) / ((-up_gap).clamp(min=0) + (-low_gap).clamp(min=0) + 1e-4)).clamp(0, 1)
+    between = source_top - share * (source_top - source_low).clamp(min=0)
+    gap_ratio = (source_top - source_low).clamp(min=0) / (shape.unit[:, None] * 0.12)
+    is_in = inside > 0.5
+    motion_y = torch.where(is_in, between - neutral[..., 1], motion[..., 1])
+    return (
+        neutral,
+        torch.stack([motion[..., 0], motion_y], -1),
+        inside,
+        inside * (1 - gap_ratio.clamp(0, 1)),
+        above,
+    )
+
+
+def gaze_offset(controls: Tensor, shape: FaceShape, side: int) -> Tensor:
+    """Position (B, 2) of the iris on the face plane relative to the eye's centre."""
+    gaze = torch.sin(controls[:, [CONTROL_INDEX["gaze_yaw"], CONTROL_INDEX["gaze_pitch"]]])
+    return gaze * (EYEBALL_RADIUS * shape.eye_w[:, side])[:, None]
+
+
+def _transfer(points: Tensor, target: Tensor, source: Tensor, shape: FaceShape) -> _Expression:
+    """Undoes the target's expression at face-plane points (B, N, 2) and applies the source's."""
+    neutral, motion, inside, mouth_new, above = _mouth(points, target, source, shape)
+    eye_open, eye_new, iris = (torch.zeros_like(inside) for _ in range(3))
+    for side, name in enumerate(("blink_left", "blink_right")):
+        index = CONTROL_INDEX[name]
+        offset_target, offset_source = gaze_offset(target, shape, side), gaze_offset(source, shape, side)
+        before = neutral
+        neutral, opening, covered = lid_map(
+            neutral,
+            target[:, index, None],
+            source[:, index, None],
+            offset_source - offset_target,
+            shape,
+            side,
+        )
+        centre = torch.stack([shape.eye_x[:, side], shape.eye_y[:, side]], -1) + offset_target
+        radius = 0.42 * shape.eye_w[:, side]
+        distance = (before - centre[:, None]).norm(dim=-1)
+        iris = iris + torch.sigmoid((radius[:, None] - distance) / 0.02) * opening
+        eye_open, eye_new = eye_open + opening, eye_new + covered
+    return _Expression(neutral + motion, inside, mouth_new, above, eye_open, eye_new, iris)
+
+
+def base_warp(
+    source_pose: Tensor,
+    source_controls: Tensor,
+    target_pose: Tensor,
+    target_controls: Tensor,
+    shape: FaceShape,
+    size: int,
+) -> Base:
+    """The geometric warp from B targets back into their sources, at size x size, fp32.
+
+    poses (B, 6) and controls (B, 11) as in records.py. Source: none (see the module's text); photo warps by an ellipsoid proxy are
+    common knowledge.
+    """
+    grid = pixel_grid(size, size, target_pose.device)
+    rays = camera_rays(grid).view(-1, 3)
+    points, outside = _proxy_points(rays, target_pose, shape)
+    plane = points[..., :2]
+    moved = _transfer(plane, target_controls, source_controls, shape)
+    front = torch.sigmoid((points[..., 2] - 0.15) / 0.08) * torch.sigmoid((1.0 - outside) / 0.04)
+    head = torch.sigmoid((1.22 - outside) * 8.0)
+    shift = (moved.points - plane) * front[..., None]
+    source_plane = plane + shift
+    # the surface's height changes with the point: same proxy, other place
+    lift = _front(*source_plane.unbind(-1), shape) - _front(*plane.unbind(-1), shape)
+    lift = lift + _nose(*source_plane.unbind(-1), shape) - _nose(*plane.unbind(-1), shape)
+    source_points = torch.cat([source_plane, points[..., 2:] + (lift * front)[..., None]], -1)
+    rigid = project(source_points, source_pose)
+    still = _surroundings(grid.view(-1, 2), points, source_pose, target_pose)
+    flow = head[..., None] * rigid + (1 - head[..., None]) * still
+    inside, eye_open = moved.inside * front, moved.eye_open * front
+    free = 1 - torch.sigmoid((0.80 - outside) / 0.05) * torch.sigmoid((points[..., 2] - 0.1) / 0.06)
+    synthesis = torch.maximum(torch.maximum(inside, eye_open), free)
+    delta = flow - grid.view(1, -1, 2)
+    maps = torch.stack(
+        [plane[..., 0], plane[..., 1], front, head, inside, moved.mouth_new * front, moved.above * front, eye_open,
+         moved.eye_new * front, moved.iris * front, delta[..., 0] * 4, delta[..., 1] * 4], 1,
+    )  # fmt: skip
+    batch = flow.shape[0]
+    return Base(
+        flow.view(batch, size, size, 2),
+        maps.view(batch, len(MAP_NAMES), size, size),
+        synthesis.view(batch, size, size),
+    )
+
+
+def _surroundings(grid: Tensor, points: Tensor, source_pose: Tensor, target_pose: Tensor) -> Tensor:
+    """Source positions (B, N, 2) of what is not head: a still background, and a torso that follows the head in part."""
+    below = torch.sigmoid((-0.95 - points[..., 1]) / 0.12)[..., None]  # from the chin downwards
+    flip = grid.new_tensor([1.0, -1.0])
+    shift = (source_pose[:, 3:5] - target_pose[:, 3:5]) * flip * TORSO_SHARE
+    return grid[None] + below * shift[:, None]

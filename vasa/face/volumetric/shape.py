@@ -1,0 +1,80 @@
+"""What the geometric warp knows of a face: where its features lie on the face plane, read from 68 neutral landmarks.
+
+The face plane is (x, y) of the head frame (records.py), head units. Nothing here is learned; the landmarks come from the
+identity encoder. A mean face stands in where no landmarks are known yet (the first crops of a new portrait).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(slots=True)
+class FaceShape:
+    """Feature positions of B neutral faces on the face plane; every field is (B,) or (B, 2), left first (the viewer's).
+
+    eye_x, eye_y, eye_w, eye_up, eye_low: centre, half width, and height of the upper and lower lid above and below the centre.
+    brow_y: height of the brow's middle. mouth_x, mouth_y, mouth_w: lip line's middle and half width; mouth_curve: how much
+    higher the corners are than the middle. lip_up, lip_low: thickness of the lips. nose_y, nose_z: tip. chin_y: lowest point.
+    face_w: half width at the ears. unit: eye line to lip line, the face's own unit of length.
+    """
+
+    eye_x: Tensor
+    eye_y: Tensor
+    eye_w: Tensor
+    eye_up: Tensor
+    eye_low: Tensor
+    brow_y: Tensor
+    mouth_x: Tensor
+    mouth_y: Tensor
+    mouth_w: Tensor
+    mouth_curve: Tensor
+    lip_up: Tensor
+    lip_low: Tensor
+    nose_y: Tensor
+    nose_z: Tensor
+    chin_y: Tensor
+    face_w: Tensor
+    unit: Tensor
+
+    def expand(self, batch: int) -> FaceShape:
+        """The same shape for a batch of frames, when there is one face."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return FaceShape(*(v if v.shape[0] == batch else v.expand(batch, *v.shape[1:]) for v in values))
+
+    def __getitem__(self, index: object) -> FaceShape:
+        return FaceShape(*(getattr(self, f.name)[index] for f in fields(self)))
+
+
+def face_shape(landmarks: Tensor) -> FaceShape:
+    """From neutral landmarks (B, 68, 3), iBUG order, head frame, to the FaceShape of B faces; floors keep it usable when wrong."""
+    p = landmarks.float()
+    corner_out, corner_in = p[:, [36, 45]], p[:, [39, 42]]
+    lid_up, lid_low = p[:, [[37, 38], [43, 44]]].mean(2), p[:, [[41, 40], [47, 46]]].mean(2)
+    eye = (corner_out + corner_in) / 2
+    lip_line = (p[:, [61, 62, 63]] + p[:, [67, 66, 65]]).mean(1) / 2
+    corners = (p[:, 48] + p[:, 54]) / 2
+    eye_y = eye[..., 1]
+    unit = (eye_y.mean(1) - lip_line[:, 1]).clamp(min=0.3)
+    return FaceShape(
+        eye_x=eye[..., 0],
+        eye_y=eye_y,
+        eye_w=((corner_out - corner_in)[..., 0].abs() / 2).clamp(min=0.06),
+        eye_up=((lid_up - eye)[..., 1] * 1.15).clamp(min=0.02),
+        eye_low=((eye - lid_low)[..., 1] * 1.15).clamp(min=0.01),
+        brow_y=torch.stack([p[:, 18:21, 1].mean(1), p[:, 23:26, 1].mean(1)], 1),
+        mouth_x=corners[:, 0],
+        mouth_y=lip_line[:, 1],
+        mouth_w=((p[:, 54] - p[:, 48])[:, 0] / 2).clamp(min=0.1),
+        mouth_curve=corners[:, 1] - lip_line[:, 1],
+        lip_up=(p[:, [50, 51, 52], 1].mean(1) - lip_line[:, 1]).clamp(min=0.02),
+        lip_low=(lip_line[:, 1] - p[:, [56, 57, 58], 1].mean(1)).clamp(min=0.02),
+        nose_y=p[:, 30, 1],
+        nose_z=p[:, 30, 2],
+        chin_y=p[:, 8, 1],
+        face_w=((p[:, 16] - p[:, 0])[:, 0] / 2).clamp(min=0.4),
+        unit=unit,
+    )

@@ -1,0 +1,117 @@
+"""Residual blocks in two and three dimensions, as MegaPortraits draws them (appendix, fig. 10c).
+
+Pre-activation: GroupNorm, ReLU, weight-standardised convolution, twice; a 1x1 skip where the width changes. Nothing here
+knows of faces. Differences from the paper: the skip is 1x1 (as in its authors' later code) instead of the drawn 3x3.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MAX_GROUPS = 32
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm with at most 32 groups of at least 4 channels (MegaPortraits: 32 groups, for its widths of 64 and more)."""
+    groups = max(
+        g for g in range(1, MAX_GROUPS + 1) if channels % g == 0 and channels // g >= min(4, channels)
+    )
+    return nn.GroupNorm(groups, channels)
+
+
+def _standardise(weight: Tensor) -> Tensor:
+    """Weight standardisation (Qiao et al. 2019): zero mean, unit variance over each filter, times 1/sqrt(fan-in)."""
+    flat = weight.flatten(1).float()
+    var, mean = torch.var_mean(flat, dim=1, keepdim=True, correction=0)
+    scale = torch.rsqrt(var + 1e-6) / flat.shape[1] ** 0.5
+    return ((flat - mean) * scale).view_as(weight)
+
+
+class Conv2d(nn.Conv2d):
+    """Weight-standardised 2D convolution with a learned gain for each filter."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(cin, cout, kernel, stride, kernel // 2)
+        self.gain = nn.Parameter(torch.ones(cout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = _standardise(self.weight) * self.gain[:, None, None, None]
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+class Conv3d(nn.Conv3d):
+    """Weight-standardised 3D convolution with a learned gain for each filter."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3) -> None:
+        super().__init__(cin, cout, kernel, 1, kernel // 2)
+        self.gain = nn.Parameter(torch.ones(cout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = _standardise(self.weight) * self.gain[:, None, None, None, None]
+        return F.conv3d(x, weight, self.bias, self.stride, self.padding)
+
+
+class ResBlock2d(nn.Module):
+    """x (B, cin, H, W) -> (B, cout, H, W)."""
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = group_norm(cin), Conv2d(cin, cout)
+        self.norm2, self.conv2 = group_norm(cout), Conv2d(cout, cout)
+        self.skip = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.relu(self.norm1(x)))
+        return self.skip(x) + self.conv2(F.relu(self.norm2(h)))
+
+
+class ResBlock3d(nn.Module):
+    """x (B, cin, D, H, W) -> (B, cout, D, H, W)."""
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = group_norm(cin), Conv3d(cin, cout)
+        self.norm2, self.conv2 = group_norm(cout), Conv3d(cout, cout)
+        self.skip = nn.Identity() if cin == cout else nn.Conv3d(cin, cout, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.relu(self.norm1(x)))
+        return self.skip(x) + self.conv2(F.relu(self.norm2(h)))
+
+
+class AdaptiveGroupNorm3d(nn.Module):
+    """GroupNorm whose gain and offset are products of the condition with learned matrices (MegaPortraits, section 3.1).
+
+    [gamma, beta] = U c V with c (B, cond_channels, P), U (channels, cond_channels), V (P, 2). As in the authors' later code;
+    we add the constant 1 to gamma so that a zero condition is a plain GroupNorm at the start of training.
+    """
+
+    def __init__(self, channels: int, cond_channels: int, cond_positions: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        bound_u, bound_v = (3 / cond_channels) ** 0.5, (3 / cond_positions) ** 0.5
+        self.u = nn.Parameter(torch.empty(channels, cond_channels).uniform_(-bound_u, bound_u))
+        self.v = nn.Parameter(torch.empty(cond_positions, 2).uniform_(-bound_v, bound_v))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        gamma, beta = (self.u @ condition.flatten(2) @ self.v).unbind(-1)  # (B, channels) each
+        shape = (*gamma.shape, 1, 1, 1)
+        return self.norm(x) * (1 + gamma.view(shape)) + beta.view(shape)
+
+
+class AdaptiveResBlock3d(nn.Module):
+    """A ResBlock3d whose norms are adaptive: x (B, cin, D, H, W), condition (B, cond_channels, h, w)."""
+
+    def __init__(self, cin: int, cout: int, cond_channels: int, cond_positions: int) -> None:
+        super().__init__()
+        self.norm1 = AdaptiveGroupNorm3d(cin, cond_channels, cond_positions)
+        self.conv1 = Conv3d(cin, cout)
+        self.norm2 = AdaptiveGroupNorm3d(cout, cond_channels, cond_positions)
+        self.conv2 = Conv3d(cout, cout)
+        self.skip = nn.Identity() if cin == cout else nn.Conv3d(cin, cout, 1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = self.conv1(F.relu(self.norm1(x, condition)))
+        return self.skip(x) + self.conv2(F.relu(self.norm2(h, condition)))

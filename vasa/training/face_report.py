@@ -1,0 +1,71 @@
+"""What a stage-1 run shows of itself: a sheet of pictures and a few numbers on held-out identities."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vasa.data.frame_pairs import FacePairs
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
+from vasa.training.face_step import to_float
+
+ROWS = ("source", "target", "self", "cross", "pose only", "dynamics only", "base only", "mask")
+"""Rows of the sheet, from top to bottom."""
+
+
+def psnr(predicted: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio (B,) in dB of images (B, 3, H, W) in [-1, 1]."""
+    error = ((predicted.float() - target.float()) / 2).square().mean((1, 2, 3))
+    return -10 * torch.log10(error.clamp(min=1e-10))
+
+
+def _renders(model: FaceAutoencoder, batch: FacePairs) -> dict[str, Tensor]:
+    """Self, cross, pose-only and dynamics-only reenactments, and the base, of a batch whose drivers are all cross."""
+    source, target, other = (to_float(x) for x in (batch.source, batch.target, batch.driver))
+    pose, dynamics = model.motion_codes(torch.cat([source, target, other]))
+    (pose_s, pose_t, pose_o), (dyn_s, dyn_t, dyn_o) = pose.chunk(3), dynamics.chunk(3)
+    appearance = model.encode_with(source, source, pose_s, dyn_s)
+    own = model.decode(appearance, pose_t, dyn_t)
+    found = {
+        "source": source,
+        "target": target,
+        "self": own.image,
+        "cross": model.decode(appearance, pose_o, dyn_o).image,
+        "pose only": model.decode(appearance, pose_t, dyn_s).image,
+        "dynamics only": model.decode(appearance, pose_s, dyn_t).image,
+    }
+    if own.alpha is not None:
+        found["base only"] = model.decode(appearance, pose_t, dyn_t, learned=False).image
+        found["mask"] = own.alpha.expand(-1, 3, -1, -1) * 2 - 1
+    return found
+
+
+def sheet(model: FaceAutoencoder, batch: FacePairs) -> np.ndarray:
+    """A picture (rows x S, B x S, 3) uint8 of ROWS by samples."""
+    renders = _renders(model, batch)
+    rows = [torch.cat(list(renders[name]), -1) for name in ROWS if name in renders]
+    picture = torch.cat(rows, -2).clamp(-1, 1)
+    return ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def validation(model: FaceAutoencoder, batches: list[FacePairs]) -> dict[str, float]:
+    """PSNR (dB) of self, cross, base and of copying the source; mean absolute errors of pose (degrees) and controls."""
+    found: dict[str, list[Tensor]] = {}
+    for batch in batches:
+        renders = _renders(model, batch)
+        target = renders["target"]
+        for name in ("self", "cross", "base only", "source"):
+            if name in renders:
+                label = "copy" if name == "source" else name.split()[0]
+                found.setdefault(f"psnr_{label}", []).append(psnr(renders[name], target))
+        pose, dynamics = model.motion_codes(target)
+        angles = (pose - batch.target_pose)[:, :3].abs().rad2deg()
+        for index, axis in enumerate(("yaw", "pitch", "roll")):
+            found.setdefault(f"{axis}_deg", []).append(angles[:, index])
+        reading = model.dynamics_encoder.controls(dynamics)
+        found.setdefault("controls_mae", []).append((reading - batch.target_controls).abs().mean(1))
+        true = batch.landmarks
+        appearance = model.encode(renders["source"])
+        found.setdefault("landmarks_mae", []).append((appearance.landmarks - true).abs().mean((1, 2)))
+    return {name: torch.cat(values).mean().item() for name, values in found.items()}
