@@ -12,10 +12,12 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import io
 import textwrap
+import tokenize
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,22 @@ def options(cls: type, prefix: str = "") -> Iterator[Option]:
         yield from options(hint, inner)
 
 
+def find(cls: type, name: str) -> Option | None:
+    """The option of a dotted name, also inside ``dict[str, ...]`` fields, or None."""
+    first, _, rest = name.partition(".")
+    hints = typing.get_type_hints(cls)
+    if first not in {field.name for field in dataclasses.fields(cls)}:
+        return None
+    hint, optional = _without_none(hints[first])
+    if typing.get_origin(hint) is dict and rest:
+        hint, optional = _without_none(typing.get_args(hint)[1])
+        _, _, rest = rest.partition(".")
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        found = find(hint, rest) if rest else None
+        return found and dataclasses.replace(found, name=name)
+    return None if rest else Option(name, hint, optional, field_docs(cls).get(first, ""))
+
+
 def sections(cls: type) -> dict[str, type]:
     """Top-level nested dataclasses by field name."""
     hints = typing.get_type_hints(cls)
@@ -107,23 +125,29 @@ def field_docs(cls: type) -> Mapping[str, str]:
             continue
         body = ast.parse(source).body[0]
         if isinstance(body, ast.ClassDef):
-            docs |= _docs_of_body(body, source.splitlines())
+            docs |= _docs_of_body(body, source)
     return docs
 
 
-def _docs_of_body(body: ast.ClassDef, lines: list[str]) -> dict[str, str]:
+def _docs_of_body(body: ast.ClassDef, source: str) -> dict[str, str]:
+    comments = {
+        token.start[0]: token.string.lstrip("#").strip()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    alone = {number for number in comments if source.splitlines()[number - 1].lstrip().startswith("#")}
     docs = {}
     for node, following in zip(body.body, [*body.body[1:], None], strict=True):
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
             continue
-        last = lines[(node.end_lineno or node.lineno) - 1][node.end_col_offset or 0 :]
-        parts = [last.split("#", 1)[1]] if "#" in last else []
+        lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        parts = [comments[number] for number in lines if number in comments]
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
             parts.append(str(following.value.value))
         if not parts:
-            above = node.lineno - 2
-            while above >= 0 and lines[above].lstrip().startswith("#"):
-                parts.insert(0, lines[above].lstrip()[1:])
+            above = node.lineno - 1
+            while above in alone:
+                parts.insert(0, comments[above])
                 above -= 1
         docs[node.target.id] = " ".join(" ".join(parts).split())
     return docs
@@ -159,6 +183,8 @@ def _paragraph(text: str, indent: int) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:..." for key in value) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(_shown(item) for item in value) + "]"
     return "null" if value is None else str(value)
