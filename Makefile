@@ -1,0 +1,83 @@
+# What a person does here, by name. Every target only calls scripts; `make` alone lists them.
+# File names with spaces, quotes or brackets are passed in the environment, so that no shell ever reads them.
+
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+INSTALLED := .venv/.installed
+
+export VASA_IMAGE := $(value image)
+export VASA_AUDIO := $(value audio)
+export VASA_OUTPUT := $(value output)
+export VASA_ARGS := $(value ARGS)
+
+.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo
+
+help:
+	@echo 'make demo                            a synthetic portrait speaks: outputs/demo/demo.mp4'
+	@echo 'make infer image=A.jpg audio=B.wav   your portrait speaks; output=C.mp4, ARGS="emotion=happy seed=3"'
+	@echo 'make test                            lint, types and every code path at tiny size'
+	@echo 'make test-full                       also the long tests'
+	@echo 'make gpu-test                        the tests that need a CUDA device'
+	@echo 'make train-demo                      trains checkpoints/demo anew; carries on where it was stopped'
+	@echo 'make benchmark-demo                  recomputes the table of numbers of checkpoints/demo'
+	@echo 'make lint                            ruff and mypy'
+	@echo 'make install                         only sets up .venv, which every other target does by itself'
+	@echo 'Options of a script: .venv/bin/python scripts/infer.py --help'
+
+install: $(INSTALLED)
+
+# uv where it is, else venv and pip. The stamp comes last, so that an interrupted install starts again.
+$(INSTALLED): requirements.lock pyproject.toml
+	@for candidate in "$(PY)" python3 python3.13 python3.12 python3.11; do \
+	  if [ -n "$$candidate" ] && "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	     >/dev/null 2>&1; then found=$$candidate; break; fi; done; \
+	if [ -z "$$found" ]; then \
+	  echo 'error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PY=/path/to/python3.12' >&2; exit 1; fi; \
+	echo 'Installing about 6 GB of packages into .venv (PyTorch with CUDA on Linux; less on macOS), once.'; \
+	if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python "$$found" .venv && \
+	  uv pip install --python $(PYTHON) --require-hashes -r requirements.lock && \
+	  uv pip install --quiet --python $(PYTHON) --no-deps -e .; \
+	else \
+	  if ! "$$found" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	    echo "error: $$found lacks the venv module; install it (Debian: python3-venv) or uv." >&2; exit 1; fi; \
+	  "$$found" -m venv .venv && \
+	  $(PYTHON) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	fi || { echo 'error: installing the packages failed; the lines above say why, and make starts again.' >&2; exit 1; }
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(PYTHON) scripts/infer.py
+
+infer: $(INSTALLED)
+	@if [ -z "$$VASA_IMAGE" ] || [ -z "$$VASA_AUDIO" ]; then \
+	  echo 'error: name a picture and a sound: make infer image=me.jpg audio=speech.wav' >&2; exit 1; fi; \
+	set -f; set -- "image=$$VASA_IMAGE" "audio=$$VASA_AUDIO"; \
+	if [ -n "$$VASA_OUTPUT" ]; then set -- "$$@" "output=$$VASA_OUTPUT"; fi; \
+	$(PYTHON) scripts/infer.py "$$@" $$VASA_ARGS
+
+lint: $(INSTALLED)
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy vasa
+
+test: lint
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not full'
+
+test-full: lint
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest
+
+gpu-test: $(INSTALLED)
+	@$(PYTHON) -m pytest -m gpu
+
+train-demo: $(INSTALLED)
+	@nice -n 10 $(PYTHON) scripts/train_judges.py
+	@nice -n 10 $(PYTHON) scripts/train_face.py name=demo face=demo
+	@nice -n 10 $(PYTHON) scripts/encode_motion.py
+	@nice -n 10 $(PYTHON) scripts/train_motion.py name=demo
+	@nice -n 10 $(PYTHON) scripts/bundle.py
+	@$(PYTHON) scripts/benchmark_demo.py
+
+benchmark-demo: $(INSTALLED)
+	@$(PYTHON) scripts/benchmark_demo.py
