@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vasa.device import choose_device
 from vasa.training.config import LoopConfig
 
 _log = logging.getLogger(__name__)
@@ -124,18 +125,6 @@ def mix(*numbers: int) -> int:
     return state >> 1
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of ``auto``, ``cpu``, ``cuda`` or ``mps``. Raises: ValueError when it is not there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
-    if name not in there:
-        raise ValueError(f"device={name} is unknown; wanted auto, {', '.join(there)}.")
-    if not there[name]:
-        raise ValueError(f"device={name} is not available to this torch; use device=auto or device=cpu.")
-    return torch.device(name)
-
-
 def start(config: LoopConfig) -> Runtime:
     """Joins the other processes if torchrun started any, and sets threads, priority and the seed of new
     weights.
@@ -162,6 +151,11 @@ def start(config: LoopConfig) -> Runtime:
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """A copy of a nest of mappings, sequences and dataclasses with every tensor on ``device``."""
+    return _map(batch, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A nest of mappings, sequences and dataclasses with every tensor on the device."""
     return _map(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
