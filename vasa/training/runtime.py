@@ -154,11 +154,6 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return _map(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
-def to_device(batch: Any, device: torch.device) -> Any:
-    """A nest of mappings, sequences and dataclasses with every tensor on the device."""
-    return _map(batch, lambda tensor: tensor.to(device, non_blocking=True))
-
-
 def batch_ids(batch: Any) -> list[str]:
     """What a batch says it is made of (its ``ids``), for messages; empty when it does not say."""
     ids = batch.get("ids") if isinstance(batch, Mapping) else getattr(batch, "ids", None)
