@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from vasa.inference.config import BundleRun, InferRun
+from vasa.metrics.config import BenchmarkDemoRun
 from vasa.options import Option, find, help_text, nearest, options
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.judge_config import TrainJudgesRun
@@ -42,6 +43,7 @@ CONFIGS = ROOT / "configs"
 # Name of the script and of configs/<name>.yaml -> the run's dataclass.
 RUNS: dict[str, type] = {
     "train_judges": TrainJudgesRun,
+    "benchmark_demo": BenchmarkDemoRun,
     "train_face": TrainFaceRun,
     "infer": InferRun,
     "bundle": BundleRun,

@@ -125,7 +125,9 @@ def _render_shard(config: PoolConfig, shard: int, path: Path) -> None:
 def render_labelled(config: PoolConfig, indices: range) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Frames `indices` of a pool: uint8 (N, 4, S, S) and their labels."""
     person = [index // config.frames_each for index in indices]
-    identities = make_identities([config.first_seed + p for p in person], config.mode)
+    everybody = sorted(set(person))
+    rows = torch.tensor([everybody.index(p) for p in person])
+    identities = make_identities([config.first_seed + p for p in everybody], config.mode)[rows]
     animation, emotion, has_emotion = draw_animation(config, indices)
     out = render(identities, animation, config.size, config.quality)
     rgb = (out.image.clamp(0, 1) * 255 + 0.5).to(torch.uint8)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vasa.data.config import SPLIT_SEEDS, ClipsConfig, TrialsConfig
+from vasa.data.config import SPLIT_SEEDS, ClipsConfig, SpokenConfig, TrialsConfig
 from vasa.data.synthetic.animation import random_animation
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.data.synthetic.heads import make_identities
@@ -175,8 +176,14 @@ def mildly(animation: Animation) -> Animation:
 
 
 def spoken_clips(config: TrialsConfig) -> SyntheticClips:
-    """The test clips that are spoken, without frames until asked for."""
-    fields = {"num_clips": config.clips, "seconds": config.clip_seconds, "size": config.size}
+    """The test clips that are spoken. Where espeak is missing, formants speak alone."""
+    spoken = SpokenConfig() if find_spec("espeakng_loader") else SpokenConfig(espeak_share=0.0)
+    fields = {
+        "num_clips": config.clips,
+        "seconds": config.clip_seconds,
+        "size": config.size,
+        "spoken": spoken,
+    }
     return SyntheticClips("test", ClipsConfig(seed=config.seed, quality=config.quality, **fields))
 
 

@@ -1,4 +1,4 @@
-"""A table of measured numbers, each with its target and its judge's own ceiling, as markdown and as JSON."""
+"""A table of measured numbers, each with its target and its judge's own ceiling, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -37,47 +37,45 @@ class Row:
         return self.value <= self.target if self.at_most else self.value >= self.target
 
 
+COLUMNS = ("number", "measured", "must reach", "reached", "judge on true frames", "note")
+
+
 @dataclass(slots=True)
 class Table:
-    """Rows under a title, with what the numbers were measured on."""
+    """Rows, and what the numbers were measured on."""
 
-    title: str
     rows: list[Row]
     context: dict[str, Any]
 
     def markdown(self) -> str:
-        lines = [
-            "| "
-            + " | ".join(("", "measured", "must reach", "reached", "judge on true frames", "note"))
-            + " |"
-        ]
-        lines.append("|---|---|---|---|---|---|")
-        for row in self.rows:
-            bound = (
-                ""
-                if row.target is None
-                else f"{'at most ' if row.at_most else ''}{_number(row.target)} {row.unit}"
-            )
-            reached = {True: "yes", False: "**no**", None: ""}[row.met]
-            value = "not measured" if row.value is None else f"{_number(row.value)} {row.unit}"
-            cells = (row.name, value.strip(), bound.strip(), reached, row.ceiling, row.note)
-            lines.append("| " + " | ".join(cells) + " |")
+        """The rows as a table."""
+        lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+        lines += ["| " + " | ".join(cells(row).values()) + " |" for row in self.rows]
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path, stem: str) -> tuple[Path, Path]:
-        """Writes <stem>.json and <stem>.md into folder."""
-        rows = [{**asdict(row), "met": row.met} for row in self.rows]
-        for row in rows:
-            if isinstance(row["value"], float) and not math.isfinite(row["value"]):
-                row["value"] = None
-        data = {"title": self.title, "context": self.context, "rows": rows}
+        """Writes <stem>.json (`rows` as shown, `values` as numbers, `context`) and <stem>.md into folder."""
+        values = [{**asdict(row), "value": _finite(row.value), "met": row.met} for row in self.rows]
+        data = {"rows": [cells(row) for row in self.rows], "values": values, "context": self.context}
+        text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
         paths = folder / f"{stem}.json", folder / f"{stem}.md"
-        for path, text in zip(
-            paths, (json.dumps(data, indent=1, ensure_ascii=False), self.markdown()), strict=True
-        ):
+        for path, content in zip(paths, (text + "\n", self.markdown()), strict=True):
             with atomic_path(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+                temporary.write_text(content, encoding="utf-8")
         return paths
+
+
+def cells(row: Row) -> dict[str, str]:
+    """A row as the table shows it, by column."""
+    bound = "" if row.target is None else f"{_number(row.target)} {row.unit}".strip()
+    value = "not measured" if row.value is None else f"{_number(row.value)} {row.unit}".strip()
+    reached = {True: "yes", False: "**no**", None: ""}[row.met]
+    shown = (row.name, value, f"at most {bound}" if row.at_most else bound, reached, row.ceiling, row.note)
+    return dict(zip(COLUMNS, shown, strict=True))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _number(value: float) -> str:

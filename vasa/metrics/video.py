@@ -23,14 +23,6 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     return ((grid >= low) & (grid <= high)).all(-1).float()[:, None]
 
 
-def face_boxes(landmarks: Tensor, margin: float = 0.1) -> Tensor:
-    """Boxes (B, 4) around landmarks (B, 68, 2): `margin` of their size more a side, and the forehead."""
-    low, high = landmarks.amin(1), landmarks.amax(1)
-    size = high - low
-    low = low - size * torch.tensor([margin, 2.5 * margin], device=size.device)  # landmarks end at the brows
-    return torch.cat([low, high + size * margin], -1).clamp(-1, 1)
-
-
 def psnr(generated: Tensor, reference: Tensor, boxes: Tensor | None = None) -> Tensor:
     """Peak signal to noise ratio of each frame in dB, (B,), at most 80.
 

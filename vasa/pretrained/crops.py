@@ -21,18 +21,18 @@ from vasa.nn.warp import sample_image
 STABLE = (36, 39, 42, 45, 27, 31, 32, 33, 34, 35)
 """Landmarks that speech and blinking do not move: eye corners, top of the nose, base of the nose."""
 STABLE_XY = (
-    (-0.43, 0.08),
-    (-0.17, 0.07),
-    (0.17, 0.07),
-    (0.43, 0.08),
-    (0.0, 0.10),
-    (-0.10, -0.25),
-    (-0.05, -0.27),
-    (0.0, -0.28),
-    (0.05, -0.27),
-    (0.10, -0.25),
+    (-0.449, 0.021),
+    (-0.125, 0.002),
+    (0.125, 0.002),
+    (0.449, 0.021),
+    (0.0, 0.034),
+    (-0.107, -0.433),
+    (-0.046, -0.434),
+    (0.0, -0.434),
+    (0.046, -0.434),
+    (0.107, -0.433),
 )
-"""Where they lie on a mean head from the front: head units, x right, y up."""
+"""Where they lie on the mean of the procedural heads, from the front: head units, x right, y up."""
 
 
 HEAD_CENTRE_Y, HEAD_HALF_WIDTH = 0.05, 1.2
@@ -51,8 +51,8 @@ class Region:
     width: int
 
 
-EYES = Region(x0=-0.62, x1=0.62, y0=-0.12, y1=0.44, height=48, width=96)
-MOUTH = Region(x0=-0.46, x1=0.46, y0=-0.88, y1=-0.26, height=48, width=64)
+EYES = Region(x0=-0.62, x1=0.62, y0=-0.20, y1=0.42, height=48, width=96)
+MOUTH = Region(x0=-0.46, x1=0.46, y0=-1.06, y1=-0.37, height=48, width=64)
 
 
 def similarity(centre: Tensor, scale: Tensor, roll: Tensor) -> Tensor:
@@ -133,6 +133,14 @@ def head_crop(images: Tensor, landmarks: Tensor, size: int) -> Tensor:
         roll = torch.atan2(-plane[:, 0, 1], plane[:, 0, 0])
         matrix = similarity(centre, HEAD_HALF_WIDTH * unit, roll)
     return warp_crop(images, matrix, size)
+
+
+def face_boxes(landmarks: Tensor, margin: float = 0.1) -> Tensor:
+    """Boxes (B, 4) around landmarks (B, 68, 2): `margin` of their size more a side, and the forehead."""
+    low, high = landmarks.amin(1), landmarks.amax(1)
+    size = high - low
+    low = low - size * size.new_tensor([margin, 2.5 * margin])  # landmarks end at the brows
+    return torch.cat([low, high + size * margin], -1).clamp(-1, 1)
 
 
 def _fp32(tensor: Tensor) -> torch.autocast:

@@ -1,0 +1,140 @@
+"""Rows of a checkpoint's table that are measured on real recordings, clips and photographs.
+
+There is no truth here but the pixels and the sound. Receives frames, never a model of ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vasa.data.trials import Photograph, RealClip, Recording, to_float
+from vasa.metrics.correlation import pearson
+from vasa.metrics.report import Row
+from vasa.metrics.sync import opening_against_energy, silent_frames
+from vasa.metrics.video import psnr, sharpness
+from vasa.pretrained.detector import Detector
+from vasa.pretrained.judges import Judges
+from vasa.records import CONTROL_INDEX
+
+JAW = CONTROL_INDEX["jaw"]
+CLOSED = 0.2
+"""Jaw opening below which a mouth counts as closed."""
+
+
+def recording_rows(recordings: list[Recording], judges: Judges, missing: str) -> list[Row]:
+    """Mouths that open with real speech and close in silence."""
+    names = (
+        "real recordings: mouth opening against speech energy",
+        "real recordings: mouth closed in silence, of silent frames",
+    )
+    if not recordings:
+        return [Row(name=name, value=None, note=missing) for name in names]
+    opening = [judges.measure(r.made).controls[:, JAW] for r in recordings]
+    each = [opening_against_energy(o, r.audio) for o, r in zip(opening, recordings, strict=True)]
+    silent = torch.cat([o[silent_frames(r.audio)] for o, r in zip(opening, recordings, strict=True)])
+    note = ", ".join(f"{r.name} {value:.2f}" for r, value in zip(recordings, each, strict=True))
+    mean = sum(each) / len(each)
+    return [
+        Row(name=names[0], value=mean, unit="r", target=0.5, note=f"mean; {note}"),
+        Row(
+            name=names[1],
+            value=100 * float((silent < CLOSED).float().mean()) if len(silent) else None,
+            unit="%",
+            target=95.0,
+            note=f"{len(silent)} frames, jaw below {CLOSED}, mean {float(silent.mean()):.2f}"
+            if len(silent)
+            else "no silence",
+        ),
+    ]
+
+
+def real_clip_rows(clips: list[RealClip], missing: str) -> list[Row]:
+    """Self-reenactment of real video:
+
+    Against copying, against the warp with nothing learned, and sharpness.
+    """
+    names = (
+        "real clips: PSNR in the face box, gain over copying the first frame",
+        "real clips: PSNR in the face box, gain over the untrained warp",
+        "real clips: the untrained warp's gain over copying (baseline)",
+        "real clips: sharpness in the face box, of the untrained warp's",
+    )
+    if not clips:
+        return [Row(name=name, value=None, note=missing) for name in names]
+    scores = (
+        torch.stack([_real_clip_scores(clip) for clip in clips]).mean(0).tolist()
+    )  # copy, warp, made, sharpness
+    copy, warp, made, sharp = scores
+    each = ", ".join(
+        f"{c.name} {float(s[2] - s[0]):+.1f}" for c, s in ((c, _real_clip_scores(c)) for c in clips)
+    )
+    return [
+        Row(
+            name=names[0],
+            value=made - copy,
+            unit="dB",
+            target=2.5,
+            note=f"{made:.2f} against {copy:.2f} dB; {each}",
+        ),
+        Row(name=names[1], value=made - warp, unit="dB", target=0.0),
+        Row(name=names[2], value=warp - copy, unit="dB", note=f"{warp:.2f} dB"),
+        Row(name=names[3], value=sharp, target=0.95),
+    ]
+
+
+def _real_clip_scores(clip: RealClip) -> Tensor:
+    true, made, warped = to_float(clip.true), to_float(clip.made), to_float(clip.warped)
+    source = to_float(clip.source)[None].expand_as(true)
+    parts = [psnr(x, true, clip.boxes).mean() for x in (source, warped, made)]
+    return torch.stack(
+        [*parts, (sharpness(made, clip.boxes) / sharpness(warped, clip.boxes).clamp(min=1e-9)).mean()]
+    )
+
+
+def photograph_rows(
+    photographs: list[Photograph], judges: Judges, detector: Detector | None, missing: str
+) -> list[Row]:
+    """Photographs and paintings:
+
+    Sharpness kept, faces found again, commanded turns, mouths that open with sound.
+    """
+    names = (
+        "photographs: sharpness of the face, of the source's",
+        "photographs: face found again, of all frames",
+        "photographs: commanded against measured yaw within 15 degrees",
+        "photographs: mouth opens with the audio",
+    )
+    if not photographs:
+        return [Row(name=name, value=None, note=missing) for name in names]
+    sharp, turned, opening, found = [], [], [], []
+    for photo in photographs:
+        box = photo.box[None]
+        kept = sharpness(to_float(photo.made), box.expand(len(photo.made), -1)).mean()
+        sharp.append(float(kept / sharpness(to_float(photo.source)[None], box)[0]))
+        turned.append(float(pearson(judges.measure(photo.turned).pose[:, 0], photo.commanded_yaw)))
+        jaw = judges.measure(photo.made).controls[:, JAW]
+        opening.append(opening_against_energy(jaw, photo.audio))
+        if detector is not None:
+            found += [bool(detector.detect(_pixels(f))) for f in torch.cat([photo.made[::5], photo.turned])]
+    labels = [photo.name for photo in photographs]
+    again = 100 * sum(found) / len(found) if found else None
+    by = f"{len(found)} frames, by {detector.name}" if detector is not None else "no detector was given"
+    return [
+        Row(name=names[0], value=_mean(sharp), target=0.85, note=_each(labels, sharp)),
+        Row(name=names[1], value=again, unit="%", target=99.0, note=by),
+        Row(name=names[2], value=_mean(turned), unit="r", target=0.9, note=_each(labels, turned)),
+        Row(name=names[3], value=_mean(opening), unit="r", target=0.5, note=_each(labels, opening)),
+    ]
+
+
+def _pixels(frame: Tensor) -> object:
+    return frame.permute(1, 2, 0).contiguous().numpy()
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _each(names: list[str], values: list[float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in zip(names, values, strict=True))
