@@ -54,7 +54,7 @@ def _shape(audio: np.ndarray, curve_db: np.ndarray, at_hz: np.ndarray) -> np.nda
 
 
 def equalise(audio: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A microphone: a tilt of up to 12 dB from bass to treble, bumps of some dB, perhaps a cut of the bass."""
+    """A microphone: a tilt of up to 12 dB from bass to treble, bumps, perhaps a cut of the bass."""
     octaves = np.linspace(-3, 3, 25)
     at_hz = 1000 * 2**octaves
     curve = generator.uniform(-2, 2) * octaves
@@ -127,7 +127,7 @@ def noise(kind: str, num: int, generator: np.random.Generator) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _babble(num_voices: int = 10, seconds: float = 12.0) -> np.ndarray:
-    """A crowd: formant voices over one another, always the same crowd; clips take it from different moments."""
+    """A crowd: formant voices over one another, always the same; clips begin at different moments."""
     num = int(seconds * AUDIO_HZ)
     crowd = np.zeros(num)
     for seed in range(num_voices):

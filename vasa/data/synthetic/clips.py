@@ -136,7 +136,7 @@ def animate(speech: Speech, emotion: Tensor, rng: np.random.Generator) -> tuple[
 
 def _mood(speech: Speech, emotion: Tensor, rng: np.random.Generator) -> np.ndarray:
     """Control offsets (T, 11) of an expression, waxing and waning a little."""
-    from vasa.data.synthetic.moods import emotion_controls
+    from vasa.data.synthetic.animation import emotion_controls
 
     offset = emotion_controls(emotion[None])[0].numpy().astype(np.float64).copy()
     # The mouth belongs to speech: a mood may shape the lips but neither hold the jaw open in silence nor

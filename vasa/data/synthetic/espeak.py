@@ -24,20 +24,23 @@ from vasa.records import AUDIO_HZ
 
 LIBRARY_HZ = 22_050
 MISSING = (
-    "espeak-ng is not installed: install the training extra (pip install -e '.[train]') or set espeak_share=0 to train on the "
-    "built-in formant voices alone."
+    "espeak-ng is not installed: install the training extra (pip install -e '.[train]') or set espeak_share=0 "
+    "to train on the built-in formant voices alone."
+)
+_TRAIN = (
+    "m1 m2 m3 m4 m5 m6 f1 f2 f3 klatt klatt2 klatt3 klatt4 adam anika linda steph john max michael edward "
+    "belinda Annie Alicia Andrea Gene Lee Marco pablo quincy rob victor zac boris david ed Denis Diogo "
+    "Henrique Hugo Jacky"
 )
 VARIANTS = {
-    "train": (
-        "m1 m2 m3 m4 m5 m6 f1 f2 f3 klatt klatt2 klatt3 klatt4 adam anika linda steph john max michael edward belinda Annie "
-        "Alicia Andrea Gene Lee Marco pablo quincy rob victor zac boris david ed Denis Diogo Henrique Hugo Jacky"
-    ).split(),
-    "validation": "m7 f4 klatt5 ian robert steph2 Gene2".split(),
-    "test": "m8 f5 klatt6 travis benjamin steph3 Andy".split(),
+    "train": tuple(_TRAIN.split()),
+    "validation": ("m7", "f4", "klatt5", "ian", "robert", "steph2", "Gene2"),
+    "test": ("m8", "f5", "klatt6", "travis", "benjamin", "steph3", "Andy"),
 }
 """Speaker variants of the library, no two splits sharing one."""
-# The library reports a voiceless stop at its release. The closure, where lips meet, lies before: 45 ms of silence in the
-# sound of every such stop (averaged over 120 clips; all other sounds begin where their events say).
+# The library reports a voiceless stop at its release. The closure, where lips meet, lies before: 45 ms of
+# silence in the sound of every such stop (averaged over 120 clips; all other sounds begin where their events
+# say).
 VOICELESS_STOPS, CLOSURE_S = "ptkcqʈ", 0.045
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -143,7 +146,8 @@ class EspeakSession:
         rate = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), options)
         if rate != LIBRARY_HZ:
             raise OSError(
-                f"espeak-ng at {library_path} did not start (returned {rate}; wanted {LIBRARY_HZ}); reinstall espeakng-loader."
+                f"espeak-ng at {library_path} did not start (returned {rate}; wanted {LIBRARY_HZ}); "
+                "reinstall espeakng-loader."
             )
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(self.voice.seed % 2**31))
         self._blocks: list[np.ndarray] = []
@@ -153,9 +157,7 @@ class EspeakSession:
         name = f"{self.voice.language}+{self.voice.variant}"
         if self._library.espeak_SetVoiceByName(name.encode()) != 0:
             self._close()
-            raise ValueError(
-                f"espeak-ng has no voice {name!r}; wanted a language of {', '.join(LANGUAGES)} and one of its variants."
-            )
+            raise ValueError(f"espeak-ng has no voice {name!r}; wanted {', '.join(LANGUAGES)} and a variant.")
         for parameter, value in (
             (_PARAMETER_RATE, self.voice.rate),
             (_PARAMETER_PITCH, self.voice.pitch),

@@ -148,8 +148,9 @@ def split_ipa(text: str) -> tuple[list[str], int]:
         else:
             base = unicodedata.normalize("NFD", character)[0]
             if base not in VISEMES:
+                code = f"U+{ord(character):04X}"
                 raise ValueError(
-                    f"IPA symbol {character!r} (U+{ord(character):04X}) of {text!r} has no viseme; add it to VISEMES."
+                    f"IPA symbol {character!r} ({code}) of {text!r} has no viseme; add it to VISEMES."
                 )
             symbols.append(base)
     return symbols, stress

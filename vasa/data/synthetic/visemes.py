@@ -63,10 +63,10 @@ def viseme_track(phonemes: Sequence[Phoneme], audio: np.ndarray, articulation: f
 
 
 def _held(phonemes: Sequence[Phoneme], num: int) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and weights (num, 4), constant over each phoneme; everything outside the phonemes is silence."""
+    """Targets and weights (num, 4), constant over each phoneme; all outside the phonemes is silence."""
     rest = VISEMES[SILENCE]
     targets = np.zeros((num, 4))
-    weights = np.tile([rest.jaw_weight, rest.lip_weight, rest.lip_weight, rest.press_weight], (num, 1))
+    weights = np.full((num, 4), (rest.jaw_weight, rest.lip_weight, rest.lip_weight, rest.press_weight))
     for phoneme in phonemes:
         shape = VISEMES[phoneme.symbol]
         span = slice(max(round(phoneme.start_s * TRACK_HZ), 0), max(round(phoneme.end_s * TRACK_HZ), 0))
