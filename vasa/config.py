@@ -35,6 +35,7 @@ from vasa.metrics.config import BenchmarkDemoRun
 from vasa.options import Option, find, help_text, nearest, options
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.judge_config import TrainJudgesRun
+from vasa.training.motion_config import EncodeMotionRun, TrainMotionRun
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -45,6 +46,8 @@ RUNS: dict[str, type] = {
     "train_judges": TrainJudgesRun,
     "benchmark_demo": BenchmarkDemoRun,
     "train_face": TrainFaceRun,
+    "encode_motion": EncodeMotionRun,
+    "train_motion": TrainMotionRun,
     "infer": InferRun,
     "bundle": BundleRun,
 }
@@ -76,7 +79,7 @@ def main(name: str) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
                 _record(cfg)
                 run(cfg)
             except KeyboardInterrupt as stop:
-                sys.stderr.write(f"{stop or 'Stopped by Ctrl-C.'}\n")
+                sys.stderr.write(f"{str(stop) or 'Stopped by Ctrl-C.'}\n")
                 raise SystemExit(getattr(stop, "exit_code", 130)) from None
             except BrokenPipeError:
                 raise SystemExit(1) from None  # the reader of our output has gone, as in `| head`

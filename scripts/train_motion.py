@@ -1,0 +1,20 @@
+"""Trains stage 2: ``python scripts/train_motion.py cache=data/latents/demo_train
+validation_cache=data/latents/demo_validation``.
+
+Writes ``motion.safetensors`` (averaged weights, normaliser, config, hash of the face checkpoint), states to
+resume from, metrics and pictures of tracks into the run folder. The same command carries on after a kill.
+"""
+
+from vasa.config import main
+from vasa.training.motion_config import TrainMotionRun
+
+
+@main("train_motion")
+def run(cfg: TrainMotionRun) -> None:
+    from vasa.training.train_motion import train_motion  # torch: after the command line is known to be right
+
+    train_motion(cfg)
+
+
+if __name__ == "__main__":
+    run()

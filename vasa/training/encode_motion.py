@@ -1,0 +1,141 @@
+"""From clips to the latent cache: the frozen face encoders and the speech encoder run once over every clip.
+
+The face is the averaged weights of a face checkpoint, in eval mode. It is given as a function from frames to
+raw motion, so that exact animation can stand in for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vasa.checkpoint import content_hash, plain
+from vasa.data.latent_cache import CacheHeader, EncodedClip, LatentCacheWriter
+from vasa.data.synthetic.clips import SyntheticClips
+from vasa.data.synthetic.augment import augment
+from vasa.pretrained.speech import build_speech_encoder
+from vasa.records import NUM_CONTROLS, Clip
+from vasa.training.motion_config import EncodeMotionRun
+from vasa.training.runtime import choose_device, mix
+
+EXACT = "exact animation"
+"""Stands for a face checkpoint's hash in caches of exact animation."""
+_log = logging.getLogger(__name__)
+
+
+class SpeechEncoder(Protocol):
+    """What encoding needs of ``pretrained.speech``."""
+
+    dim: int
+
+    def features(self, waveform: np.ndarray, num_frames: int) -> Tensor: ...
+
+
+class _Face:
+    """How a clip becomes raw motion: ``clip(index)`` and ``motion(clip)`` (T, 6 + dynamics_dim), with the
+    checkpoint's hash.
+    """
+
+    def __init__(self, run: EncodeMotionRun) -> None:
+        self.clip: Callable[[int], Clip]
+        if run.face is None:
+            self.hash, self.dynamics_dim = EXACT, NUM_CONTROLS
+            self.clip, self.motion = SyntheticClips(run.split, run.clips).animation_only, exact_motion
+            return
+        from vasa.face.volumetric.autoencoder import FaceAutoencoder
+
+        path = run.face / "face.safetensors" if run.face.is_dir() else run.face
+        device = choose_device(run.device)
+        face = FaceAutoencoder.from_pretrained(path).to(device).eval().requires_grad_(False)
+        self.hash = content_hash(path)
+        self.dynamics_dim = face.layout.width - face.layout.dynamics.start
+        self.clip = SyntheticClips(run.split, run.clips, size=face.size).__getitem__
+        self.motion = lambda clip: encode_frames(clip, face.motion, run.batch_frames, device)
+
+
+def exact_motion(clip: Clip) -> Tensor:
+    """Pose and controls (T, 17) of a clip, as they are."""
+    animation = clip.truth.animation
+    if animation is None:
+        raise ValueError(f"clip {clip.clip_id} has no true animation; give a face checkpoint (face=...).")
+    return torch.cat([animation.pose, animation.controls], 1)
+
+
+@torch.no_grad()
+def encode_frames(
+    clip: Clip, motion: Callable[[Tensor], Tensor], batch_frames: int, device: torch.device
+) -> Tensor:
+    """Raw motion (T, E) on the CPU of a clip's frames; motion: (B, 3, S, S) in [-1, 1] -> (B, E)."""
+    assert clip.frames is not None
+    parts = []
+    for part in torch.from_numpy(clip.frames).split(batch_frames):
+        images = part.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        parts.append(motion(images).float().cpu())
+    return torch.cat(parts)
+
+
+def sound_variants(clip: Clip, number: int, seed: int) -> list[np.ndarray]:
+    """The clip's sound and ``number`` - 1 augmented copies of it, all in sync with the frames."""
+    return [clip.audio] + [
+        augment(clip.audio, np.random.default_rng((seed, variant))) for variant in range(1, number)
+    ]
+
+
+def encode_clip(
+    clip: Clip, motion: Tensor, speech: SpeechEncoder, variants: int, seed: int, keep_audio: bool
+) -> EncodedClip:
+    """One clip of the cache. seed: of its sound's augmentation."""
+    sounds = sound_variants(clip, variants, seed)
+    return EncodedClip(
+        clip_id=clip.clip_id,
+        motion=motion,
+        features=torch.stack([speech.features(sound, clip.num_frames) for sound in sounds]).cpu(),
+        gaze=clip.gaze,
+        distance=clip.distance,
+        emotion=clip.emotion,
+        audio=torch.from_numpy(np.stack(sounds)) if keep_audio else None,
+    )
+
+
+def encode_motion(run: EncodeMotionRun) -> Path:
+    """Encodes all clips of a run but whole shards of an earlier, killed one. Returns the cache folder."""
+    face, speech = _Face(run), build_speech_encoder(run.speech)
+    header = CacheHeader(
+        face_hash=face.hash,
+        dynamics_dim=face.dynamics_dim,
+        audio_dim=speech.dim,
+        num_variants=run.variants,
+        audio=plain(run.speech),
+        source={
+            "split": run.split,
+            **plain(run.clips),
+            "clips_per_shard": run.clips_per_shard,
+            "keep_audio": run.keep_audio,
+        },
+    )
+    writer = LatentCacheWriter(run.output, header)
+    num, size = run.clips.num_clips, run.clips_per_shard
+    shards = [range(first, min(first + size, num)) for first in range(0, num, size)]
+    todo = [shard for shard in range(len(shards)) if not writer.has(shard)]
+    if len(todo) < len(shards):
+        _log.info("%s has %d of %d shards already.", run.output, len(shards) - len(todo), len(shards))
+    begun, done, total = time.monotonic(), 0, sum(len(shards[shard]) for shard in todo)
+    for shard in todo:
+        encoded = []
+        for index in shards[shard]:
+            clip = face.clip(index)
+            seed = mix(run.clips.seed, index)
+            encoded.append(encode_clip(clip, face.motion(clip), speech, run.variants, seed, run.keep_audio))
+        writer.write(shard, encoded)
+        done += len(encoded)
+        rate = done / (time.monotonic() - begun)
+        _log.info("%d of %d clips, %.2f clips/s, %.0f s left", done, total, rate, (total - done) / rate)
+    writer.finish(len(shards))
+    return run.output

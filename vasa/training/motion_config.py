@@ -1,0 +1,63 @@
+"""Options of the two runs of stage 2: encoding clips to a latent cache, and training on it. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vasa.data.config import SPLITS, ClipsConfig
+from vasa.motion.config import MotionConfig
+from vasa.pretrained.config import SpeechConfig
+from vasa.training.config import DEVICES, OptimizerConfig, TrainingRun
+
+
+
+@dataclass(kw_only=True, slots=True)
+class EncodeMotionRun:
+    """Clips of the synthetic heads -> raw motion, audio features and conditions in a cache folder."""
+
+    name: str = "default"  # of the run; names its folders
+    output: Path  # cache folder; the same command carries on where it stopped
+    face: Path | None = None
+    """face.safetensors (or its folder). None: the exact animation (pose and controls) stands for the motion
+    code, no frame is rendered: for tests, and to measure stage 2 by itself.
+    """
+    split: str = "train"
+    clips: ClipsConfig = field(default_factory=ClipsConfig)  # the size is always the face checkpoint's own
+    clips_per_shard: int = 20  # what a killed run loses at most
+    variants: int = (
+        4  # of each clip's sound: the clean one, and augmented ones (a feature is cheap, a render is not)
+    )
+    keep_audio: bool = False  # keep waveforms too, as a model that scores sound against motion needs them
+    batch_frames: int = 64  # frames that the face encoders see at once
+    device: str = "auto"
+    speech: SpeechConfig = field(default_factory=SpeechConfig)
+
+    def __post_init__(self) -> None:
+        for name, choices in (("split", SPLITS), ("device", DEVICES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r}; wanted one of {', '.join(choices)}.")
+        for name in ("clips_per_shard", "variants", "batch_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}; wanted at least 1.")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainMotionRun(TrainingRun):
+    """Stage 2: the motion model on a latent cache."""
+
+    cache: Path  # of the training split
+    validation_cache: Path | None = None  # scores and the preview; None: none are made
+    validation_clips: int = 8
+    face: Path | None = (
+        None  # face.safetensors that the caches must come from; None: whichever made the training cache
+    )
+    start_share: float = 0.1  # of windows at a clip's first frame, where there is no history
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_share <= 1:
+            raise ValueError(f"start_share={self.start_share}; wanted 0 to 1.")
+        if self.validation_clips < 1:
+            raise ValueError(f"validation_clips={self.validation_clips}; wanted at least 1.")
