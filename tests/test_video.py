@@ -129,16 +129,16 @@ def test_the_file_says_that_it_is_synthetic(tmp_path):
 @pytest.mark.parametrize("name", ["-dash.mp4", "a:b%03d.mp4", "photo (1) 'q' é фото.mp4", "x=1,y;z.mp4"])
 def test_any_file_name_works(tmp_path, name):
     write_numbered(tmp_path / name, 3, audio=click(0, 0.1, 16_000), audio_hz=16_000)
-    assert os.listdir(tmp_path) == [name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
     assert len(VideoReader(tmp_path / name)) == 3
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("degrees", [90, 180, -90])
 def test_display_rotation_is_applied(tmp_path, backend, degrees):
-    corner = np.zeros((48, 64, 3), np.uint8)
-    corner[:24, :32] = 255
-    with VideoWriter(tmp_path / "a.mp4", 48, 64) as writer:
+    corner = np.zeros((64, 96, 3), np.uint8)
+    corner[32:, :40] = 255
+    with VideoWriter(tmp_path / "a.mp4", 64, 96) as writer:
         for _ in range(3):
             writer.write(corner)
     ffmpeg("-display_rotation", degrees, "-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "turned.mp4")
@@ -146,6 +146,14 @@ def test_display_rotation_is_applied(tmp_path, backend, degrees):
     wanted = np.rot90(corner, degrees // 90)
     assert frame.shape == wanted.shape
     assert np.abs(frame.astype(int) - wanted).mean() < 4
+
+
+@decord
+def test_turned_frames_that_decord_misreads_are_refused(tmp_path):
+    write_numbered(tmp_path / "a.mp4", 3)
+    ffmpeg("-display_rotation", 90, "-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "turned.mp4")
+    with pytest.raises(ValueError, match="use 'pyav'"):
+        VideoReader(tmp_path / "turned.mp4", "decord")
 
 
 def test_resampling_takes_the_nearest_frame_in_time():
@@ -229,7 +237,7 @@ def test_odd_sizes_and_wrong_frames_are_refused(tmp_path):
         VideoWriter(tmp_path / "a.mp4", 47, 64)
     with pytest.raises(ValueError, match="wanted uint8"), VideoWriter(tmp_path / "a.mp4", 48, 64) as writer:
         writer.write(np.zeros((48, 64, 3), np.float32))
-    assert os.listdir(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == []
 
 
 def test_an_exception_leaves_no_file_and_keeps_the_old_one(tmp_path):
@@ -237,7 +245,7 @@ def test_an_exception_leaves_no_file_and_keeps_the_old_one(tmp_path):
     with pytest.raises(RuntimeError, match="stop"), VideoWriter(tmp_path / "a.mp4", 48, 64) as writer:
         writer.write(numbered_frame(0))
         raise RuntimeError("stop")
-    assert os.listdir(tmp_path) == ["a.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
     assert (tmp_path / "a.mp4").read_bytes() == b"old"
 
 
@@ -250,13 +258,13 @@ def test_a_killed_encoder_is_reported_and_leaves_no_file(tmp_path):
         os.kill(writer._encoder._process.pid, signal.SIGKILL)
         for _ in range(20):
             writer.write(big)
-    assert os.listdir(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == []
 
 
 def test_no_frames_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no frame"), VideoWriter(tmp_path / "a.mp4", 48, 64):
         pass
-    assert os.listdir(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == []
 
 
 def test_contact_sheet_holds_every_picture(tmp_path):

@@ -1,8 +1,9 @@
 """Video in and out: frame-exact reading at a steady rate, writing with sound, contact sheets.
 
-Frames are uint8 (H, W, 3) RGB. Reading goes through one class whichever library decodes; turning a phone's picture
-upright and bringing any frame rate to a steady one happen here, so nothing downstream meets a display matrix or a variable
-rate. Everything is an iterator: memory does not grow with the length of a video. Knows nothing of faces.
+Frames are uint8 (H, W, 3) RGB. Reading goes through one class whichever library decodes; turning a phone's
+picture upright and bringing any frame rate to a steady one happen here, so nothing downstream meets a display
+matrix or a variable rate. Everything is an iterator: memory does not grow with the length of a video. Knows
+nothing of faces.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ def frame_count(seconds: float, fps: float = VIDEO_FPS) -> int:
 
 
 def resample_indices(times_s: np.ndarray, duration_s: float, fps: float = VIDEO_FPS) -> np.ndarray:
-    """Which stored frame stands at each tick k / fps: the one nearest in time (of two equally near, the later).
+    """Which stored frame stands at each tick k / fps: the one nearest in time (of two equally near, the
+    later).
 
-    Nearest, not "the one being shown": the mean error against the sound is then zero, whatever the stored rate.
+    Nearest, not "the one being shown": the mean error against the sound is then zero, whatever the stored
+    rate.
 
     times_s: (N,) ascending, seconds from the first frame. Returns (frame_count(duration_s),) int64.
     """
@@ -51,24 +54,28 @@ def resample_indices(times_s: np.ndarray, duration_s: float, fps: float = VIDEO_
     return np.searchsorted(middles, ticks + _SAME_TIME_S, side="right")
 
 
-# --- reading -----------------------------------------------------------------------------------------------------------
+# --- reading ---
 
 
 class _Decoder(Protocol):
     def frames_from(self, index: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Upright frames with their places in presentation order, ascending from ``index``; unreadable ones are left out."""
+        """Upright frames with their places in presentation order, ascending from ``index``; unreadable ones
+        are left out.
+        """
         ...
 
 
 class VideoReader:
     """A video file as upright RGB frames, as stored or at a steady rate.
 
-    times_s: (N,) seconds of every stored frame, from the first one. start_s: when the first frame is shown on the file's
-    own clock, which its sound shares. duration_s: until the last frame ends.
+    times_s: (N,) seconds of every stored frame, from the first one. start_s: when the first frame is shown on
+    the file's own clock, which its sound shares. duration_s: until the last frame ends.
     """
 
     def __init__(self, path: str | Path, backend: str = "pyav") -> None:
-        """Raises FileNotFoundError or ValueError in one sentence; ``backend`` is "pyav" (default) or "decord"."""
+        """Raises FileNotFoundError or ValueError in one sentence; ``backend`` is "pyav" (default) or
+        "decord".
+        """
         self.path = Path(path)
         if backend not in _BACKENDS:
             raise ValueError(f"video backend is {backend!r}; wanted one of {', '.join(_BACKENDS)}.")
@@ -89,11 +96,15 @@ class VideoReader:
     def resampled(
         self, fps: float = VIDEO_FPS, start: int = 0, stop: int | None = None
     ) -> Iterator[np.ndarray]:
-        """Frames ``start`` to ``stop`` of the same video at a steady ``fps``: frame k is the stored one nearest to k / fps."""
+        """Frames ``start`` to ``stop`` of the same video at a steady ``fps``: frame k is the stored one
+        nearest to k / fps.
+        """
         return self.at(resample_indices(self.times_s, self.duration_s, fps)[start:stop])
 
     def at(self, indices: np.ndarray) -> Iterator[np.ndarray]:
-        """The stored frames at ascending ``indices`` (repeats allowed); an unreadable frame is replaced by the one before."""
+        """The stored frames at ascending ``indices`` (repeats allowed); an unreadable frame is replaced by
+        the one before.
+        """
         if len(indices) == 0:
             return
         decoded = self._decoder.frames_from(int(indices[0]))
@@ -111,7 +122,9 @@ class VideoReader:
 
 
 def _frame_times(path: Path) -> tuple[np.ndarray, float, float, float]:
-    """Presentation times of all frames without decoding them: (ticks (N,), seconds per tick, duration_s, start_s)."""
+    """Presentation times of all frames without decoding them: (ticks (N,), seconds per tick, duration_s,
+    start_s).
+    """
     import av
 
     try:
@@ -192,29 +205,34 @@ class _DecordDecoder:
         self._reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
         if len(self._reader) != len(ticks):
             raise ValueError(
-                f"decord sees {len(self._reader)} frames in {str(path)!r} where {len(ticks)} are stored; use 'pyav'."
+                f"decord sees {len(self._reader)} frames in {str(path)!r} where {len(ticks)} are stored; "
+                "use 'pyav'."
             )
+        if self._reader[0].shape[2] != 3:  # seen on turned videos whose width does not suit its row alignment
+            raise ValueError(f"decord misreads the rows of {str(path)!r}; use 'pyav'.")
 
     def frames_from(self, index: int) -> Iterator[tuple[int, np.ndarray]]:
         self._reader.seek_accurate(index)
         for place in range(index, len(self._reader)):
-            yield place, self._reader[place].asnumpy()[..., :3]  # some turned videos come with an opacity
+            yield place, self._reader[place].asnumpy()
 
 
 _BACKENDS = {"pyav": _PyavDecoder, "decord": _DecordDecoder}
 
 
-# --- writing -----------------------------------------------------------------------------------------------------------
+# --- writing ---
 
 
 class VideoWriter:
-    """Writes exactly the frames it is given as h264, with sound as aac, under a temporary name until it is complete.
+    """Writes exactly the frames it is given as h264, with sound as aac, under a temporary name until it is
+    complete.
 
         with VideoWriter("o.mp4", height=128, width=128, audio=waveform, audio_hz=16000) as writer:
             writer.write(frame)
 
-    The sound is kept whole and starts with the first frame; where it ends before the picture, silence follows. The same
-    input gives the same bytes (one encoder thread, no dates). Leaving the block by an exception leaves no file behind.
+    The sound is kept whole and starts with the first frame; where it ends before the picture, silence
+    follows. The same input gives the same bytes (one encoder thread, no dates). Leaving the block by an
+    exception leaves no file behind.
     """
 
     def __init__(
@@ -228,7 +246,9 @@ class VideoWriter:
         crf: int = 16,
         note: str = SYNTHETIC_NOTE,
     ) -> None:
-        """audio: float (N,) mono in [-1, 1] at ``audio_hz``. crf: x264's quality, 0 lossless to 51. note: the comment tag."""
+        """audio: float (N,) mono in [-1, 1] at ``audio_hz``. crf: x264's quality, 0 lossless to 51. note: the
+        comment tag.
+        """
         self.path = Path(path)
         check_video_path(self.path)
         if height % 2 or width % 2:
@@ -372,7 +392,9 @@ def _write_wav(path: Path, audio: np.ndarray, audio_hz: int, min_samples: int) -
 
 
 class _Ffmpeg:
-    """One run of the bundled encoder. Its complaints are drained by a thread: a full pipe would stop it for good."""
+    """One run of the bundled encoder. Its complaints are drained by a thread: a full pipe would stop it for
+    good.
+    """
 
     def __init__(self, arguments: Sequence[str]) -> None:
         import imageio_ffmpeg
@@ -409,7 +431,8 @@ class _Ffmpeg:
         if code != 0:
             how = f"was killed by signal {-code}" if code < 0 else f"failed with code {code}"
             raise OSError(
-                f"the video encoder {how}: {' '.join(self._complaints) or 'it said nothing'}; no file was written."
+                f"the video encoder {how}: {' '.join(self._complaints) or 'it said nothing'}; no file was "
+                "written."
             )
 
     def stop(self) -> None:
@@ -420,7 +443,7 @@ class _Ffmpeg:
         self._process.stdin.close()
 
 
-# --- contact sheets ----------------------------------------------------------------------------------------------------
+# --- contact sheets ---
 
 
 def spread(num_frames: int, count: int) -> list[int]:

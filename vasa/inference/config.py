@@ -1,0 +1,80 @@
+"""Options of inference and of bundling, torch-free. Angles are degrees here, because this is the command
+line; radians inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vasa.pretrained.config import DetectorConfig
+
+
+@dataclass(kw_only=True, slots=True)
+class GuidanceOverride:
+    """Strength of classifier-free guidance per condition; None keeps what the checkpoint says."""
+
+    audio: float | None = None
+    gaze: float | None = None
+    distance: float | None = None
+    emotion: float | None = None
+
+    def as_dict(self) -> dict[str, float]:
+        """Those that were given."""
+        given = {name: getattr(self, name) for name in ("audio", "gaze", "distance", "emotion")}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(kw_only=True, slots=True)
+class InferRun:
+    """One portrait, one sound file, one video."""
+
+    image: Path | None = None  # any picture Pillow opens; None: a synthetic portrait that no training saw
+    audio: Path | None = None  # any sound that soundfile or PyAV opens; None: synthetic speech
+    output: Path | None = None  # .mp4; None: outputs/demo/demo.mp4, or in outputs/ under the picture's name
+    checkpoint: Path = Path(
+        "checkpoints/demo"
+    )  # folder with face.safetensors, motion.safetensors and bundle.json
+    device: str = "auto"  # auto, cpu, cuda or mps
+
+    gaze_yaw: float = 0.0  # degrees, of the eyes relative to the head; > 0 looks to the viewer's right
+    gaze_pitch: float = 0.0  # degrees; > 0 looks up
+    distance: float = 1.0  # of the head from the camera; 1 is the portrait's own framing, 2 twice as far
+    emotion: str = "neutral"  # a name, or a mixture such as happy:0.7+surprise:0.3
+    keep_expression: float = 0.5  # share of the portrait's own resting brows and smile that is kept, 0 to 1
+    pose: str = (
+        "relative"  # relative: motion is added to the portrait's own pose; absolute: it replaces that pose
+    )
+
+    seed: int = 0  # of everything random
+    steps: int | None = None  # sampling steps; None: the checkpoint's
+    guidance: GuidanceOverride = field(default_factory=GuidanceOverride)
+    size: int = 512  # px, largest side of the video; smaller faces keep their own resolution
+    batch_frames: int = 8  # frames rendered at once
+    seconds: float = 10.0  # of synthetic speech where no audio is given
+
+    allow_centre_crop: bool = False  # use the middle of a picture in which no face is found
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+
+    def __post_init__(self) -> None:
+        if self.size % 2 or not 32 <= self.size <= 2048:
+            raise ValueError(f"size is {self.size}; wanted an even number of pixels from 32 to 2048.")
+        if self.batch_frames < 1:
+            raise ValueError(f"batch_frames is {self.batch_frames}; wanted at least 1.")
+        if not 0.04 <= self.seconds <= 3600:
+            raise ValueError(f"seconds is {self.seconds}; wanted 0.04 to 3600.")
+
+
+@dataclass(kw_only=True, slots=True)
+class BundleRun:
+    """One checkpoint folder out of a stage-1 run and a stage-2 run."""
+
+    face: Path = Path("checkpoints/face/demo")  # run folder, or its face.safetensors
+    motion: Path = Path("checkpoints/motion/demo")  # run folder, or its motion.safetensors
+    output: Path = Path("checkpoints/demo")
+    results: Path | None = None  # JSON of measured numbers that the card shows; None: none were measured
+    max_megabytes: float = 16.0  # refuses to write more
+
+    def __post_init__(self) -> None:
+        if self.max_megabytes <= 0:
+            raise ValueError(f"max_megabytes is {self.max_megabytes}; wanted more than 0.")

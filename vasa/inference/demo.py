@@ -1,0 +1,40 @@
+"""What inference animates when it is given nothing: a synthetic portrait and synthetic speech that no
+training saw.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vasa.data.config import SPLIT_SEEDS, SpokenConfig
+from vasa.records import Animation
+
+FORMANTS_ONLY = SpokenConfig(espeak_share=0.0, singing_share=0.0, silent_share=0.0)
+"""The other voices need the training extra, which nobody has who only wants to see a portrait speak."""
+
+
+def demo_portrait(seed: int, size: int) -> np.ndarray:
+    """A held-out head, looking ahead, drawn in full quality: uint8 (size, size, 3)."""
+    from vasa.data.synthetic.heads import make_identities
+    from vasa.data.synthetic.renderer import render
+
+    with torch.inference_mode():
+        drawn = render(
+            make_identities([_held_out(seed)], mode="portrait"),
+            Animation.neutral(1),
+            size=size,
+            quality="full",
+        )
+    return (drawn.image[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+def demo_speech(seed: int, seconds: float) -> np.ndarray:
+    """A held-out voice: float32 (N,) at AUDIO_HZ."""
+    from vasa.data.synthetic.speech import synthesise, voice_from_seed
+
+    return synthesise(seed, seconds, voice_from_seed(_held_out(seed), "test", FORMANTS_ONLY)).audio
+
+
+def _held_out(seed: int) -> int:
+    return SPLIT_SEEDS["test"][seed % len(SPLIT_SEEDS["test"])]

@@ -1,0 +1,302 @@
+"""A portrait and a waveform in, frames out: the whole of inference in one class.
+
+    face = TalkingFace.from_pretrained("checkpoints/demo")
+    for frame in face.generate("me.jpg", waveform, sample_rate):  # uint8 (H, W, 3) RGB at 25 fps
+        ...
+
+A generator from end to end: features are made from a few seconds of sound at a time, motion in windows,
+frames in small batches, so memory does not grow with the sound. All randomness comes from one seed. Knows no
+files of sound or video.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vasa.audio import check_waveform, fit_length, frames_for, resample
+from vasa.checkpoint import CheckpointError, content_hash, from_plain
+from vasa.device import choose_device
+from vasa.face.space import FaceSpace
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
+from vasa.inference.bundle import BUNDLE_FILE, BUNDLE_FORMAT
+from vasa.inference.controls import Emotion, conditions
+from vasa.inference.portrait import read_picture
+from vasa.inference.retarget import Retargeter
+from vasa.motion.config import MotionConfig
+from vasa.motion.windows import MotionGenerator
+from vasa.preprocess.align import FaceAligner, FoundFace
+from vasa.preprocess.crop import cut
+from vasa.pretrained.config import DetectorConfig, SpeechConfig
+from vasa.pretrained.speech import SpeechEncoder, build_speech_encoder
+from vasa.records import SAMPLES_PER_FRAME, VIDEO_FPS, Conditions, MotionLayout
+
+log = logging.getLogger(__name__)
+
+FEATURE_CHUNK_S = 20
+FEATURE_CONTEXT_S = 1
+"""Sound is encoded 20 s at a time with a second of it on either side: whole seconds, so that every rate
+divides evenly.
+"""
+
+
+class MotionSource(Protocol):
+    """What the pipeline needs of a motion model."""
+
+    @property
+    def layout(self) -> MotionLayout: ...
+
+    @property
+    def config(self) -> MotionConfig: ...
+
+    def generate(
+        self,
+        features: Iterator[Tensor],
+        conditions: Conditions,
+        *,
+        generator: torch.Generator,
+        num_frames: int,
+        steps: int | None,
+        guidance: Mapping[str, float] | None,
+    ) -> Iterator[Tensor]: ...
+
+
+@dataclass(slots=True)
+class Portrait:
+    """A portrait made ready once, for any number of videos. picture: its crop, uint8 (H, H, 3). motion: (1,
+    E), its own.
+    """
+
+    picture: np.ndarray
+    found: FoundFace
+    appearance: Any
+    motion: Tensor
+
+
+@dataclass(slots=True)
+class Generation:
+    """The frames of one video, made as they are asked for; iterate once. timings: seconds spent so far, by
+    part.
+    """
+
+    portrait: Portrait
+    num_frames: int
+    seed: int
+    timings: dict[str, float]
+    _frames: Iterator[np.ndarray]
+    fps: int = field(default=VIDEO_FPS)
+
+    @property
+    def size(self) -> int:
+        """Height and width of the frames."""
+        return self.portrait.picture.shape[0]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self._frames
+
+
+class TalkingFace:
+    """A face space, a motion model and a speech encoder that belong together.
+
+    device: where networks run. checkpoint: what is known of the files, for reports.
+    """
+
+    def __init__(
+        self,
+        face: FaceSpace,
+        motion: MotionSource,
+        speech: SpeechEncoder,
+        aligner: FaceAligner,
+        device: torch.device | str = "cpu",
+        checkpoint: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.face, self.motion, self.speech, self.aligner = face, motion, speech, aligner
+        self.device, self.checkpoint = torch.device(device), dict(checkpoint or {})
+
+    @staticmethod
+    def from_pretrained(
+        folder: str | Path, device: torch.device | str = "auto", detector: DetectorConfig | None = None
+    ) -> TalkingFace:
+        """Loads a checkpoint folder made by ``scripts/bundle.py``.
+
+        Raises: FileNotFoundError; CheckpointError when a file is damaged, of another version, or of another
+        face space.
+        """
+        folder = Path(folder)
+        card = _read_bundle(folder)
+        chosen = choose_device(str(device))
+        motion = MotionGenerator.from_pretrained(folder / "motion.safetensors", chosen)
+        face_hash = content_hash(folder / "face.safetensors")
+        if motion.face_hash != face_hash:
+            raise CheckpointError(
+                f"motion.safetensors in {folder} belongs to face {motion.face_hash[:12]}, but "
+                f"face.safetensors is {face_hash[:12]}; "
+                "bundle a motion model with the face space whose motion it was trained on."
+            )
+        face = FaceAutoencoder.from_pretrained(folder / "face.safetensors").to(chosen)
+        speech = build_speech_encoder(from_plain(SpeechConfig, motion.audio, "speech encoder"))
+        hashes = {"face_sha256": face_hash, "motion_sha256": content_hash(folder / "motion.safetensors")}
+        aligner = FaceAligner(detector or DetectorConfig())
+        return TalkingFace(face, motion, speech, aligner, chosen, {"folder": str(folder), **card, **hashes})
+
+    @torch.inference_mode()
+    def prepare(
+        self, image: str | Path | Image.Image | np.ndarray, size: int = 512, allow_centre_crop: bool = False
+    ) -> Portrait:
+        """Finds the face and encodes it, once. size: largest side of the video in pixels; a smaller face
+        keeps its own.
+
+        Raises: FileNotFoundError, ValueError (not a picture, no face in it).
+        """
+        if size < self.face.size or size % 2:
+            raise ValueError(
+                f"size is {size}; wanted an even number of pixels, at least the face space's "
+                f"{self.face.size}."
+            )
+        photo = read_picture(image)
+        found = self.aligner.find(photo, self.face.size, size, allow_centre_crop)
+        picture = cut(photo, found.crop)
+        pixels = self._to_network(picture)
+        small = (
+            pixels
+            if picture.shape[0] == self.face.size
+            else self._to_network(_shrunk(picture, self.face.size))
+        )
+        return Portrait(picture, found, self.face.encode(pixels), self.face.motion(small))
+
+    def _to_network(self, picture: np.ndarray) -> Tensor:
+        return torch.from_numpy(picture.copy()).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+    def generate(
+        self,
+        image: str | Path | Image.Image | np.ndarray | Portrait,
+        waveform: np.ndarray | Tensor,
+        sample_rate: int,
+        *,
+        gaze_yaw: float = 0.0,
+        gaze_pitch: float = 0.0,
+        distance: float = 1.0,
+        emotion: Emotion = "neutral",
+        keep_expression: float = 0.5,
+        pose: str = "relative",
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: Mapping[str, float] | None = None,
+        size: int = 512,
+        batch_frames: int = 8,
+        allow_centre_crop: bool = False,
+    ) -> Generation:
+        """Makes the portrait speak. Everything is checked, and the portrait encoded, before this returns;
+        frames come after.
+
+        waveform: (N,) at ``sample_rate`` Hz, or what else ``audio.check_waveform`` takes. gaze_yaw,
+        gaze_pitch: radians, of the eyes relative to the head. distance: 1 keeps the portrait's framing.
+        emotion: a name or weights of several. keep_expression, pose: see ``retarget.Retargeter``. steps,
+        guidance: None takes the checkpoint's. batch_frames: frames rendered at once; it changes speed and
+        memory, not the video. Result: an iterable of uint8 (H, W, 3) RGB frames, 25 a second. Raises:
+        ValueError, FileNotFoundError.
+        """
+        wanted = conditions(gaze_yaw, gaze_pitch, distance, emotion)
+        samples = check_waveform(waveform, sample_rate)
+        started = time.perf_counter()
+        portrait = image if isinstance(image, Portrait) else self.prepare(image, size, allow_centre_crop)
+        retarget = Retargeter(self.face, portrait.motion, pose, keep_expression)
+        num_frames = frames_for(len(samples), sample_rate)
+        timings = {"portrait_s": time.perf_counter() - started, "motion_s": 0.0, "render_s": 0.0}
+        motion = self.motion.generate(
+            feature_chunks(self.speech, samples, sample_rate, num_frames),
+            wanted,
+            generator=torch.Generator().manual_seed(seed),
+            num_frames=num_frames,
+            steps=steps,
+            guidance={**self.motion.config.sampler.guidance.as_dict(), **guidance} if guidance else None,
+        )
+        frames = self._frames(portrait, motion, retarget, batch_frames, timings)
+        return Generation(portrait, num_frames, seed, timings, frames)
+
+    def _frames(
+        self,
+        portrait: Portrait,
+        motion: Iterator[Tensor],
+        retarget: Retargeter,
+        batch_frames: int,
+        timings: dict[str, float],
+    ) -> Iterator[np.ndarray]:
+        while True:
+            with torch.inference_mode():
+                started = time.perf_counter()
+                chunk = next(motion, None)
+                if chunk is None:
+                    return
+                chunk = retarget(chunk.to(self.device))
+                timings["motion_s"] += time.perf_counter() - started
+            for part in chunk.split(batch_frames):
+                with torch.inference_mode():
+                    started = time.perf_counter()
+                    images = self.face.render(portrait.appearance, part)
+                    pixels = (
+                        ((images + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+                    )
+                    frames = pixels.contiguous().cpu().numpy()
+                    timings["render_s"] += time.perf_counter() - started
+                yield from frames
+
+
+def feature_chunks(
+    encoder: SpeechEncoder, samples: np.ndarray, sample_rate: int, num_frames: int
+) -> Iterator[Tensor]:
+    """Speech features (t, A) of ``num_frames`` frames at 25 fps, in chunks that agree with the whole.
+
+    The sound is gone through twice: first for its level, which every chunk is brought to.
+    """
+    chunk, context = FEATURE_CHUNK_S * VIDEO_FPS, FEATURE_CONTEXT_S * VIDEO_FPS
+
+    def sound(first: int, last: int) -> np.ndarray:
+        """Frames ``first`` to ``last`` at the encoder's rate; where it ends early, silence follows."""
+        begin, end = (round(frame * sample_rate / VIDEO_FPS) for frame in (first, last))
+        return fit_length(resample(samples[begin:end], sample_rate), (last - first) * SAMPLES_PER_FRAME)
+
+    starts = range(0, num_frames, chunk)
+    reference = encoder.reference(sound(start, min(start + chunk, num_frames)) for start in starts)
+    for start in starts:
+        stop = min(start + chunk, num_frames)
+        first, last = max(start - context, 0), min(stop + context, num_frames)
+        yield encoder.features(sound(first, last), last - first, reference)[start - first : stop - first]
+
+
+def _shrunk(picture: np.ndarray, size: int) -> np.ndarray:
+    return np.asarray(
+        Image.fromarray(picture).resize(
+            (size, size), Image.Resampling.BOX if picture.shape[0] % size == 0 else Image.Resampling.LANCZOS
+        )
+    )
+
+
+def _read_bundle(folder: Path) -> dict[str, Any]:
+    """bundle.json of a checkpoint folder, checked."""
+    path = folder / BUNDLE_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"checkpoint {str(folder)!r} has no {BUNDLE_FILE}; give a folder made by scripts/bundle.py, "
+            "such as checkpoints/demo."
+        )
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        version = card["format"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); bundle the checkpoint again.") from error
+    if version != BUNDLE_FORMAT:
+        raise CheckpointError(
+            f"{path} has format {version}, this vasa reads {BUNDLE_FORMAT}; use the version that wrote it."
+        )
+    return card

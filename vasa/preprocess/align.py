@@ -1,0 +1,103 @@
+"""From a photograph to the face in it: detection, refinement of the points where they are only typical, the
+crop.
+
+Ties ``pretrained/detector.py`` and the landmark network to the crop rule. Says in words how the face was
+found, because a centre crop or a cascade's guess explains a poor result.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vasa.preprocess.crop import Crop, centre_crop, crop_face, cut, five_points
+from vasa.pretrained.config import DetectorConfig
+from vasa.pretrained.detector import FaceBox, build_detector
+from vasa.pretrained.landmarks import LandmarkNet
+
+log = logging.getLogger(__name__)
+
+CENTRE = "centre"
+
+
+@dataclass(slots=True)
+class FoundFace:
+    """crop: where the face is, by the crop rule. found_by: "scrfd", "cascade", "cascade+landmarks" or
+    "centre".
+
+    num_faces: how many faces the photograph shows; ``crop`` is the largest. confidence: the finder's, in [0,
+    1].
+    """
+
+    crop: Crop
+    found_by: str
+    num_faces: int
+    confidence: float
+
+
+class FaceAligner:
+    """Finds the largest face of a photograph and crops it by the crop rule."""
+
+    looks = (
+        2  # crop -> landmarks -> crop: the first crop of a cascade is up to a tenth off, the second is not
+    )
+
+    def __init__(self, config: DetectorConfig) -> None:
+        self.config = config
+        self._detector = build_detector(config)
+        self._landmarks: LandmarkNet | None = None
+        if not self._detector.is_exact and config.landmarks and config.landmarks.is_file():
+            self._landmarks = LandmarkNet.from_pretrained(config.landmarks)
+
+    def find(
+        self, photo: np.ndarray, min_size: int, max_size: int, allow_centre_crop: bool = False
+    ) -> FoundFace:
+        """The face of a photograph (H, W, 3) uint8 RGB, cropped to between ``min_size`` and ``max_size``
+        pixels.
+
+        Raises: ValueError when no face is found, unless ``allow_centre_crop``.
+        """
+        faces = self._detector.detect(photo)
+        for rank, face in enumerate(faces):
+            found = self._crop(photo, face, min_size, max_size, len(faces))
+            if found is not None:
+                if len(faces) > 1:
+                    log.warning(
+                        "%d faces in the picture; using the %s.",
+                        len(faces),
+                        "largest" if rank == 0 else "most likely",
+                    )
+                return found
+        height, width = photo.shape[:2]
+        if not allow_centre_crop:
+            raise ValueError(
+                f"no face was found in the {width}x{height} picture; give a photograph of a face seen from "
+                "the front, "
+                "or allow_centre_crop=true if it shows one anyway."
+            )
+        log.warning("No face was found in the picture; its middle is used as it is (%dx%d).", width, height)
+        return FoundFace(centre_crop(height, width, min_size, max_size), CENTRE, 0, 0.0)
+
+    def _crop(
+        self, photo: np.ndarray, face: FaceBox, min_size: int, max_size: int, num_faces: int
+    ) -> FoundFace | None:
+        """The crop of one detection; None when the landmark network sees no face in it."""
+        crop = crop_face(face.points, min_size, max_size)
+        if self._landmarks is None:
+            return FoundFace(crop, self._detector.name, num_faces, face.score)
+        confidence, size = 0.0, self._landmarks.config.size
+        for _ in range(self.looks):
+            picture = torch.from_numpy(cut(photo, Crop(crop.centre_x, crop.centre_y, crop.side, 2 * size)))
+            seen = self._landmarks.predict(picture.permute(2, 0, 1)[None] / 127.5 - 1)
+            confidence = float(seen.confidence[0])
+            if confidence < self.config.min_confidence:
+                return None
+            points = five_points(crop.to_photo(seen.landmarks[0].double().numpy()))
+            try:
+                crop = crop_face(points, min_size, max_size)
+            except ValueError:  # the points fall together
+                return None
+        return FoundFace(crop, f"{self._detector.name}+landmarks", num_faces, confidence)

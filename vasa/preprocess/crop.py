@@ -1,0 +1,176 @@
+"""The crop rule: from five points of a face to the square that every network here expects, and back.
+
+Inference and preprocessing use this one rule. A crop only moves and scales a photograph (no turning: roll
+belongs to the head pose): the five points are explained as a mean face, turned somehow, seen by the project's
+camera (geometry.py), and the square is where that camera looks when the head stands at the reference distance
+in the middle of the picture. A head turned aside is therefore cropped around its centre and not around its
+face, at the size it would have looking ahead. What lies outside the photograph continues its border, blurred
+with the distance. Knows no network and no detector.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from scipy.optimize import least_squares
+
+from vasa.geometry import project
+
+MEAN_POINTS = np.array(
+    [
+        [-0.287, 0.009, 0.649],  # middle of the eye on the viewer's left
+        [0.287, 0.009, 0.649],  # middle of the other eye
+        [0.0, -0.329, 0.979],  # tip of the nose
+        [-0.265, -0.587, 0.687],  # corner of the mouth on the viewer's left
+        [0.265, -0.587, 0.687],  # the other corner
+    ]
+)
+"""Head-frame positions (head units) of the five points on the mean procedural head (a test holds them to it):
+the one place where the framing of photographs is fixed.
+"""
+
+_GROUPS_OF_68 = (range(36, 42), range(42, 48), (30,), (48,), (54,))
+_SPREAD = np.array([[0.03, 0.03], [0.03, 0.03], [0.06, 0.06], [0.1, 0.075], [0.1, 0.075]])
+"""How far the five points of people stray from the mean (across, along the face), in head units. The mouth
+moves with speech, which must not be taken for a nod, and is wider on the procedural heads than on people.
+"""
+_POSE_SPREAD_RAD = np.array([0.6, 0.2, 0.6])
+"""Yaw, pitch and roll of heads in portraits. Pitch and the length of a face look alike in five points; most
+heads are level.
+"""
+
+
+def five_points(landmarks: np.ndarray) -> np.ndarray:
+    """The five points (5, D) of 68 landmarks (68, D) in the iBUG order: eyes, nose, mouth corners, viewer's
+    left first.
+    """
+    if landmarks.shape[0] != 68:
+        raise ValueError(f"landmarks have shape {landmarks.shape}; wanted (68, D) in the iBUG order.")
+    return np.stack([landmarks[list(group)].mean(0) for group in _GROUPS_OF_68])
+
+
+@dataclass(slots=True)
+class Crop:
+    """A square of a photograph and the picture made of it.
+
+    centre_x, centre_y, side: pixels of the photograph (pixel centres at .5); the square may reach outside.
+    size: pixels of the picture's side. yaw, pitch, roll: how the fit believes the head is turned, radians.
+    """
+
+    centre_x: float
+    centre_y: float
+    side: float
+    size: int
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+
+    def to_photo(self, points: np.ndarray) -> np.ndarray:
+        """Image coordinates (..., 2) of the crop to pixels of the photograph."""
+        return points * (self.side / 2) + np.array([self.centre_x, self.centre_y])
+
+    def to_crop(self, points: np.ndarray) -> np.ndarray:
+        """Pixels (..., 2) of the photograph to image coordinates of the crop. The inverse of ``to_photo``."""
+        return (points - np.array([self.centre_x, self.centre_y])) / (self.side / 2)
+
+
+def crop_face(points: np.ndarray, min_size: int, max_size: int) -> Crop:
+    """The crop rule.
+
+    points: (5, 2) eyes, nose tip, mouth corners in pixels of the photograph, viewer's left first. min_size,
+    max_size: even bounds of the picture's side; between them the photograph's own resolution is kept and
+    nothing is enlarged. Raises: ValueError when the points are not those of a face (coincident or not
+    finite).
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        raise ValueError(
+            f"face points have shape {points.shape}, finite: {np.isfinite(points).all()}; wanted finite "
+            "(5, 2)."
+        )
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    length = np.hypot(*(mouth - eyes))
+    if length < 2:
+        raise ValueError(
+            f"the face's eyes and mouth are {length:.1f} pixels apart; wanted at least 2: give a larger "
+            "picture."
+        )
+    straight = _project(np.zeros(3))
+    half = length / np.hypot(*(straight[3:].mean(0) - straight[:2].mean(0)))
+    roll = math.atan2(-(points[1] - points[0])[1], (points[1] - points[0])[0])
+    start = np.array([0.0, 0.0, roll, *((eyes + mouth) / 2), half])
+    scale = np.array([0.3, 0.3, 0.3, half, half, half])
+
+    def residuals(unknown: np.ndarray) -> np.ndarray:
+        seen = _project(unknown[:3]) * unknown[5] + unknown[3:5]
+        stray = (seen - points) / (half * _SPREAD)
+        lean = (unknown[:3] - [0, 0, roll]) / _POSE_SPREAD_RAD
+        return np.concatenate([stray.ravel(), lean])
+
+    yaw, pitch, roll, centre_x, centre_y, half = least_squares(
+        residuals, start, x_scale=scale, method="trf"
+    ).x.tolist()
+    return Crop(centre_x, centre_y, 2 * half, picture_size(2 * half, min_size, max_size), yaw, pitch, roll)
+
+
+def _project(yaw_pitch_roll: np.ndarray) -> np.ndarray:
+    """The mean points under a rotation, at the reference distance in the middle: image coordinates (5, 2)."""
+    pose = torch.zeros(6, dtype=torch.float64)
+    pose[:3] = torch.from_numpy(np.asarray(yaw_pitch_roll))
+    return project(torch.from_numpy(MEAN_POINTS), pose).numpy()
+
+
+def picture_size(side: float, min_size: int, max_size: int) -> int:
+    """Even number of pixels for a square of ``side`` photograph pixels: its own resolution between the two
+    bounds.
+    """
+    return int(min(max(2 * round(side / 2), min_size), max_size))
+
+
+def centre_crop(height: int, width: int, min_size: int, max_size: int) -> Crop:
+    """The largest square in the middle, a little above it in tall pictures, for pictures in which no face was
+    found.
+    """
+    side = float(min(height, width))
+    return Crop(width / 2, side / 2 + 0.3 * (height - side), side, picture_size(side, min_size, max_size))
+
+
+def cut(photo: np.ndarray, crop: Crop) -> np.ndarray:
+    """The picture (size, size, 3) uint8 of a crop of ``photo`` (H, W, 3) uint8."""
+    height, width = photo.shape[:2]
+    left, top = crop.centre_x - crop.side / 2, crop.centre_y - crop.side / 2
+    x0, y0 = math.floor(left) - 1, math.floor(top) - 1
+    x1, y1 = math.ceil(left + crop.side) + 1, math.ceil(top + crop.side) + 1
+    columns = np.arange(x0, x1).clip(0, width - 1)
+    rows = np.arange(y0, y1).clip(0, height - 1)
+    window = Image.fromarray(
+        photo[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1][rows - rows[0]][:, columns - columns[0]]
+    )
+    box = (left - x0, top - y0, left - x0 + crop.side, top - y0 + crop.side)
+    enlarging = crop.size > crop.side
+    picture = window.resize(
+        (crop.size,) * 2, Image.Resampling.BICUBIC if enlarging else Image.Resampling.LANCZOS, box=box
+    )
+    return _soften_outside(picture, crop, height, width)
+
+
+def _soften_outside(picture: Image.Image, crop: Crop, height: int, width: int) -> np.ndarray:
+    """Blurs what continues the photograph's border, more with the distance from it; the photograph itself is
+    untouched.
+    """
+    step = crop.side / crop.size
+    x = crop.centre_x - crop.side / 2 + (np.arange(crop.size) + 0.5) * step
+    y = crop.centre_y - crop.side / 2 + (np.arange(crop.size) + 0.5) * step
+    beyond_x = np.maximum(np.maximum(-x, x - width), 0)
+    beyond_y = np.maximum(np.maximum(-y, y - height), 0)
+    beyond = np.hypot(beyond_x[None, :], beyond_y[:, None]) / crop.side  # (size, size), 0 inside
+    sharp = np.asarray(picture)
+    if not beyond.any():
+        return sharp.copy()
+    blurred = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.04 * crop.size)), dtype=np.float32)
+    share = np.clip(beyond / 0.05, 0, 1)[..., None].astype(np.float32)
+    return (sharp * (1 - share) + blurred * share + 0.5).astype(np.uint8)
