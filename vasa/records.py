@@ -1,6 +1,7 @@
 """What crosses folders: controls, poses, motion, conditions and clips, with every shape, unit and sign.
 
-This module is the one place where signs and units are stated; everything else refers to it. It knows nothing of
+This module is the one place where signs and units are stated; everything else refers to it. It knows nothing
+of
 networks, files or rendering.
 
 Shapes (the same letters everywhere):
@@ -13,9 +14,11 @@ Frames
     ``grid_sample(align_corners=False)``.
 
 Axes
-    Head and camera frames are right-handed: x to the viewer's right, y UP, z towards the viewer (out of the face).
+    Head and camera frames are right-handed: x to the viewer's right, y UP, z towards the viewer (out of the
+    face).
     "left" and "right" of a face are the VIEWER's (image) left and right, for eyes, brows and everything else.
-    One unit of length is half the height of a mean head without hair (chin to crown is 2 units); the origin is its centre.
+    One unit of length is half the height of a mean head without hair (chin to crown is 2 units); the origin
+    is its centre.
 
 Pose
     yaw > 0 turns the face to the viewer's right, pitch > 0 turns it up, roll > 0 turns it counter-clockwise
@@ -24,7 +27,8 @@ Pose
     scale s is the reference distance over the head's distance: s = 2 is twice as near. Stored as log s.
 
 Gaze
-    Yaw and pitch of the eyes RELATIVE TO THE HEAD, radians, same signs as the pose: > 0 looks to the viewer's right, and up.
+    Yaw and pitch of the eyes RELATIVE TO THE HEAD, radians, same signs as the pose: > 0 looks to the viewer's
+        right, and up.
 
 Distance
     d = 1 / s: distance from camera to head over the reference distance. 1 is the framing of the crop rule.
@@ -65,13 +69,17 @@ CONTROL_LOW = (-0.5, -0.35, -0.25, -0.25, -1.0, 0.0, 0.0, -1.0, 0.0, 0.0, -1.0)
 CONTROL_HIGH = (0.5, 0.35, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
-"""The eight AffectNet classes in the data set's label order; an emotion condition is a vector of eight weights."""
+"""The eight AffectNet classes in the data set's label order; an emotion condition is a vector of eight
+weights.
+"""
 
 
 def _check(name: str, value: Tensor, *dims: int | None) -> None:
     """Raises ValueError unless ``value`` has the wanted trailing shape (None: any size)."""
     got = tuple(value.shape)
-    if len(got) < len(dims) or any(w is not None and g != w for g, w in zip(got[-len(dims) :], dims, strict=True)):
+    if len(got) < len(dims) or any(
+        w is not None and g != w for g, w in zip(got[-len(dims) :], dims, strict=True)
+    ):
         wanted = ", ".join("any" if d is None else str(d) for d in dims)
         raise ValueError(f"{name} has shape {got}; wanted (..., {wanted}).")
 
@@ -90,7 +98,10 @@ class Animation:
         _check("pose", self.pose, len(POSE_NAMES))
         _check("controls", self.controls, NUM_CONTROLS)
         if self.pose.shape[:-1] != self.controls.shape[:-1]:
-            raise ValueError(f"pose {tuple(self.pose.shape)} and controls {tuple(self.controls.shape)} must agree but for the last axis.")
+            raise ValueError(
+                f"pose {tuple(self.pose.shape)} and controls {tuple(self.controls.shape)} must agree but for "
+                "the last axis."
+            )
 
     def __getitem__(self, index: object) -> Animation:
         return Animation(self.pose[index], self.controls[index])
@@ -128,12 +139,16 @@ class MotionLayout:
     @staticmethod
     def volumetric(dynamics_dim: int) -> MotionLayout:
         """z_pose (6, order of POSE_NAMES) followed by z_dyn."""
-        return MotionLayout(slice(0, 3), slice(3, 5), slice(5, 6), slice(6, 6 + dynamics_dim), 6 + dynamics_dim)
+        return MotionLayout(
+            slice(0, 3), slice(3, 5), slice(5, 6), slice(6, 6 + dynamics_dim), 6 + dynamics_dim
+        )
 
 
 @dataclass(slots=True)
 class Motion:
-    """A motion sequence, raw (as the face space's encoders give it): values (..., T, E) and the layout of E."""
+    """A motion sequence, raw (as the face space's encoders give it): values (..., T, E) and the layout of
+    E.
+    """
 
     values: Tensor
     layout: MotionLayout
@@ -144,9 +159,11 @@ class Motion:
 
 @dataclass(slots=True)
 class Conditions:
-    """What a motion window may be conditioned on besides audio; any of them may be None (then: the null condition).
+    """What a motion window may be conditioned on besides audio; any of them may be None (then: the null
+    condition).
 
-    gaze (B, 2): main gaze direction of the clip RELATIVE TO THE CAMERA would need calibrated data; here it is the
+    gaze (B, 2): main gaze direction of the clip RELATIVE TO THE CAMERA would need calibrated data; here it is
+    the
     eyes' direction relative to the head, (yaw, pitch), radians, averaged over the clip's main mode.
     distance (B, 1): mean head distance d. emotion (B, 8): weights over EMOTIONS (zeros: neutral offset).
     """
@@ -162,15 +179,19 @@ class Conditions:
                 _check(name, value, width)
 
     def to(self, device: torch.device | str) -> Conditions:
-        return Conditions(*(None if v is None else v.to(device) for v in (self.gaze, self.distance, self.emotion)))
+        return Conditions(
+            *(None if v is None else v.to(device) for v in (self.gaze, self.distance, self.emotion))
+        )
 
 
 @dataclass(slots=True)
 class Truth:
     """Exact ground truth of T rendered frames; None where a record has none (real video).
 
-    animation: pose and controls. landmarks: (T, 68, 2) image coordinates (u, v) in the iBUG order, the viewer's left first as
-    there. landmarks_3d: (T, 68, 3) in the head frame. mask: (T, H, W) uint8, 255 where the head with hair is, 128 neck and
+    animation: pose and controls. landmarks: (T, 68, 2) image coordinates (u, v) in the iBUG order, the
+        viewer's left first as
+    there. landmarks_3d: (T, 68, 3) in the head frame. mask: (T, H, W) uint8, 255 where the head with hair is,
+    128 neck and
     torso, 0 background. eye_boxes: (T, 2, 4) left then right, mouth_box: (T, 4), each (u0, v0, u1, v1).
     """
 
@@ -186,8 +207,10 @@ class Truth:
 class Clip:
     """One talking clip, synthetic or real.
 
-    frames: uint8 (T, H, W, 3) RGB at VIDEO_FPS, or None where only signals are wanted. audio: float32 (N,) mono at AUDIO_HZ in
-    [-1, 1], N = T * SAMPLES_PER_FRAME. gaze (2,), distance (), emotion (8,): clip-level conditions (see Conditions).
+    frames: uint8 (T, H, W, 3) RGB at VIDEO_FPS, or None where only signals are wanted. audio: float32 (N,)
+        mono at AUDIO_HZ in
+    [-1, 1], N = T * SAMPLES_PER_FRAME. gaze (2,), distance (), emotion (8,): clip-level conditions (see
+    Conditions).
     clip_id names the clip; identity and voice are integers that splits are disjoint in.
     """
 
@@ -207,10 +230,14 @@ class Clip:
 
     def __post_init__(self) -> None:
         if self.audio.ndim != 1 or self.audio.dtype != np.float32:
-            raise ValueError(f"audio of clip {self.clip_id} is {self.audio.dtype} {self.audio.shape}; wanted mono float32 (N,).")
+            raise ValueError(
+                f"audio of clip {self.clip_id} is {self.audio.dtype} {self.audio.shape}; "
+                "wanted mono float32 (N,)."
+            )
         if self.frames is not None and len(self.frames) != self.num_frames:
             raise ValueError(
-                f"clip {self.clip_id} has {len(self.frames)} frames and {len(self.audio)} samples; wanted {SAMPLES_PER_FRAME} samples a frame."
+                f"clip {self.clip_id} has {len(self.frames)} frames and {len(self.audio)} samples; "
+                f"wanted {SAMPLES_PER_FRAME} samples a frame."
             )
 
 

@@ -1,7 +1,10 @@
-"""Pairs of frames for stage 1, rendered once into a cache and drawn as a pure function of (seed, sample position).
+"""Pairs of frames for stage 1, rendered once into a cache and drawn as a pure function of (seed, sample
+position).
 
-Identities come in couples that share one list of animations. So frame t of one is the exact cross-reenactment of frame t of
-the other, and costs nothing. The second half of the list repeats the poses of the first half with other expressions: same-pose
+Identities come in couples that share one list of animations. So frame t of one is the exact cross-reenactment
+of frame t of
+the other, and costs nothing. The second half of the list repeats the poses of the first half with other
+expressions: same-pose
 pairs teach the small motions of lips and lids.
 """
 
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ from vasa.checkpoint import atomic_path
 from vasa.data.config import SPLIT_SEEDS, FramePairsConfig
 from vasa.data.synthetic.animation import random_animation
 from vasa.data.synthetic.heads import make_identities, neutral_landmarks
-from vasa.data.synthetic.renderer import flow, render
+from vasa.data.synthetic.renderer import Rendered, flow, render
 from vasa.records import Animation
 
 PARTNERS = 3
@@ -35,10 +38,15 @@ _log = logging.getLogger(__name__)
 class FacePairs:
     """A batch of B training samples; images uint8 (B, S, S, 3), everything else float unless said.
 
-    source and target show one identity; other shows another one under the target's animation, and driver is target or other
-    (is_cross (B,) bool says which). poses (B, 6) and controls (B, 11) are true. landmarks (B, 68, 3): the source identity's
-    neutral ones, head frame; source_points and target_points (B, 68, 2) the frames' own, image coordinates. flow (B, S/2, S/2, 2): where each target pixel lies in the source; visible (B, S/2, S/2): 1 where it shows there.
-    eye_boxes (B, 2, 4), mouth_box (B, 4) of the target. jitter (B, 2, 7): colour changes of source and driver before the motion
+    source and target show one identity; other shows another one under the target's animation, and driver is
+    target or other
+    (is_cross (B,) bool says which). poses (B, 6) and controls (B, 11) are true. landmarks (B, 68, 3): the
+    source identity's
+    neutral ones, head frame; source_points and target_points (B, 68, 2) the frames' own, image coordinates.
+    flow (B, S/2, S/2, 2): where each target pixel lies in the source; visible (B, S/2, S/2): 1 where it shows
+    there.
+    eye_boxes (B, 2, 4), mouth_box (B, 4) of the target. jitter (B, 2, 7): colour changes of source and driver
+    before the motion
     encoders: gains, offsets, log gamma. ids name the samples.
     """
 
@@ -62,7 +70,9 @@ class FacePairs:
 
 
 def _couple_animation(seed: int, frames: int) -> Animation:
-    """``frames`` animations of a couple; the first is mild, as portraits are; poses repeat from the middle on."""
+    """``frames`` animations of a couple; the first is mild, as portraits are; poses repeat from the
+    middle on.
+    """
     half = frames // 2
     animation = random_animation([seed * 1009 + n for n in range(frames)])
     pose, controls = animation.pose.clone(), animation.controls.clone()
@@ -98,7 +108,7 @@ def _render_couple(config: FramePairsConfig, couple: int) -> list[dict[str, Tens
         flows, seen = [], []
         for column in range(PARTNERS):
             index = torch.from_numpy(partners[:, column])
-            grid, visible = flow(frames, people, animation[index], frames[index])
+            grid, visible = flow(frames, people, animation[index], _rows(frames, index))
             flows.append(_halve(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
             seen.append(_halve(visible[:, None].float())[:, 0])
         found.append(
@@ -118,6 +128,10 @@ def _render_couple(config: FramePairsConfig, couple: int) -> list[dict[str, Tens
     return found
 
 
+def _rows(frames: Rendered, index: Tensor) -> Rendered:
+    return Rendered(*(getattr(frames, f.name)[index] for f in fields(Rendered)))
+
+
 def _halve(image: Tensor) -> Tensor:
     return torch.nn.functional.avg_pool2d(image.float(), 2)
 
@@ -125,13 +139,15 @@ def _halve(image: Tensor) -> Tensor:
 class FramePairs:
     """The cache and its batches.
 
-    Rendering happens in ``prepare`` (all missing shards; a killed preparation goes on where it was). Raises ValueError when the
+    Rendering happens in ``prepare`` (all missing shards; a killed preparation goes on where it was). Raises
+    ValueError when the
     folder was made with other options.
     """
 
     def __init__(self, config: FramePairsConfig) -> None:
         self.config = config
-        name = f"{config.split}_{config.size}_{config.quality}_{config.frames}_{round(config.randomised_share * 100)}_{config.seed}"
+        share = round(config.randomised_share * 100)
+        name = f"{config.split}_{config.size}_{config.quality}_{config.frames}_{share}_{config.seed}"
         self.folder = Path(config.cache) / name
         self._open: dict[int, dict[str, Tensor]] = {}
 
@@ -166,7 +182,8 @@ class FramePairs:
             path = self.shard_path(shard)
             if not path.exists():
                 raise FileNotFoundError(
-                    f"{path} is missing: the cache was not prepared to {self.config.num_identities} identities."
+                    f"{path} is missing: the cache was not prepared to {self.config.num_identities} "
+                    "identities; call prepare()."
                 )
             with safe_open(path, framework="pt") as file:
                 self._open[shard] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

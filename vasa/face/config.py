@@ -1,4 +1,6 @@
-"""What a face space is made of: sizes of the volumetric face autoencoder. Torch-free; defaults are MegaPortraits' at 512."""
+"""What a face space is made of: sizes of the volumetric face autoencoder. Torch-free; defaults are
+MegaPortraits' at 512.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from dataclasses import dataclass, field
 
 @dataclass(kw_only=True, slots=True)
 class CropWindow:
-    """A frontalised patch for the dynamics encoder: a rectangle of the face plane (head units, x right, y up) and its pixels."""
+    """A frontalised patch for the dynamics encoder: a rectangle of the face plane (head units, x right, y
+    up) and its pixels.
+    """
 
     x0: float
     x1: float
@@ -63,7 +67,8 @@ class FaceConfig:
         ups = 2 ** len(self.decoder_up_widths) * self.pixel_shuffle
         if self.volume_size * ups != self.size:
             raise ValueError(
-                f"face.decoder_up_widths and pixel_shuffle enlarge {self.volume_size} px {ups} times; wanted {self.size} px."
+                f"face.decoder_up_widths and pixel_shuffle enlarge {self.volume_size} px {ups} times; "
+                f"wanted {self.size} px."
             )
         if not self.windows:
             raise ValueError("face.windows is empty; wanted at least one crop for the dynamics encoder.")

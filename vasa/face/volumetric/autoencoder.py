@@ -1,10 +1,12 @@
-"""The volumetric face space: VASA-1's stage 1 on MegaPortraits' networks, with the portrait's own pixels carried by option.
+"""The volumetric face space: VASA-1's stage 1 on MegaPortraits' networks, with the portrait's own pixels
+carried by option.
 
-    portrait -> E_app -> volume as seen -> rigid + learned warp -> G3D -> canonical appearance volume     (once)
-    frame    -> E_pose, E_dyn -> z_pose, z_dyn                                                           (motion)
-    canonical volume -> learned + rigid warp under (z_pose, z_dyn) -> P, G2D -> frame                     (each frame)
+    portrait -> E_app -> volume as seen -> rigid + learned warp -> G3D -> canonical appearance volume
+    frame    -> E_pose, E_dyn -> z_pose, z_dyn
+    canonical volume -> learned + rigid warp under (z_pose, z_dyn) -> P, G2D -> frame
 
-Order of the warps as in the authors' code (papers' notation): source: rigid inverse first, then w_em(z_s, e_s); driver: w_em(z_d, e_s)
+Order of the warps as in the authors' code (papers' notation): source: rigid inverse first, then w_em(z_s,
+e_s); driver: w_em(z_d, e_s)
 in the canonical frame first, then rigid. z_id is always the source's.
 """
 
@@ -40,8 +42,10 @@ from vasa.records import MotionLayout
 class Appearance:
     """Everything about B portraits that no frame changes: what ``encode`` computes once.
 
-    volume (B, C, D, h, h) canonical; identity (B, c, 4, 4) z_id; landmarks (B, 68, 3) neutral, head frame; pose (B, 6) and
-    dynamics (B, E) of the portrait itself; features of E_app, finest first; small (B, 3, S, S) and pixels (B, 3, H, H) its pixels.
+    volume (B, C, D, h, h) canonical; identity (B, c, 4, 4) z_id; landmarks (B, 68, 3) neutral, head frame;
+    pose (B, 6) and
+    dynamics (B, E) of the portrait itself; features of E_app, finest first; small (B, 3, S, S) and pixels (B,
+    3, H, H) its pixels.
     """
 
     volume: Tensor
@@ -73,7 +77,8 @@ class Appearance:
 class Rendering:
     """A decoded batch: image (B, 3, H, H) in [-1, 1]; the rest is None without source pixels.
 
-    warped: the source carried by the geometric plus residual flow, at network size. alpha (B, 1, S, S): where pixels are synthesised.
+    warped: the source carried by the geometric plus residual flow, at network size. alpha (B, 1, S, S): where
+        pixels are synthesised.
     """
 
     image: Tensor
@@ -162,7 +167,9 @@ class FaceAutoencoder(nn.Module):
         return self.encode_with(small, image, pose, dynamics)
 
     def encode_with(self, small: Tensor, pixels: Tensor, pose: Tensor, dynamics: Tensor) -> Appearance:
-        """As ``encode`` when the portraits' own motion codes are known already (training encodes each image once)."""
+        """As ``encode`` when the portraits' own motion codes are known already (training encodes each
+        image once).
+        """
         identity, landmarks = self.identity_encoder(
             _resize(small, self.config.encoder_input), small, pose.detach()
         )
@@ -188,8 +195,10 @@ class FaceAutoencoder(nn.Module):
     ) -> Rendering:
         """B appearances under z_pose (B, 6), z_dyn (B, E) -> Rendering at the appearance's pixel size.
 
-        geometry_gradient=False cuts the gradient through the geometric warp, a fifth of a training step's time.
-        learned=False (with source pixels only) leaves the geometric warp alone, with a painted mouth: the untrained floor.
+        geometry_gradient=False cuts the gradient through the geometric warp, a fifth of a training step's
+        time.
+        learned=False (with source pixels only) leaves the geometric warp alone, with a painted mouth: the
+        untrained floor.
         """
         with torch.set_grad_enabled(geometry_gradient and torch.is_grad_enabled()):
             base = self._base(appearance, pose, dynamics) if self.config.source_pixels else None
@@ -219,7 +228,9 @@ class FaceAutoencoder(nn.Module):
         return self.decode(appearance, motion[:, layout.pose], motion[:, layout.dynamics], learned).image
 
     def _posed_volume(self, appearance: Appearance, pose: Tensor, dynamics: Tensor) -> Tensor:
-        """Canonical volume -> the volume as seen under the target's codes (B, C, D, h, h); one gather, flows composed."""
+        """Canonical volume -> the volume as seen under the target's codes (B, C, D, h, h); one gather,
+        flows composed.
+        """
         offsets = self.driver_warp(self.driver_condition(dynamics, appearance.identity))
         with torch.autocast(pose.device.type, enabled=False):
             canonical = canonical_from_seen(self.grid, pose.float())

@@ -1,4 +1,6 @@
-"""P and G2D of MegaPortraits (fig. 9d): a posed volume to an image, or, with source pixels, to corrections of the geometric warp."""
+"""P and G2D of MegaPortraits (fig. 9d): a posed volume to an image, or, with source pixels, to
+corrections of the geometric warp.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,11 @@ from vasa.nn.warp import sample_image, upsample_flow
 
 @dataclass(slots=True)
 class Decoded:
-    """What the decoder says of B frames at network size: colour (B, 3, S, S) in [-1, 1] without source pixels.
+    """What the decoder says of B frames at network size: colour (B, 3, S, S) in [-1, 1] without source
+    pixels.
 
-    With them: colour is a correction of the warped pixels, mask_logit (B, 1, S, S) says where it replaces them, and
+    With them: colour is a correction of the warped pixels, mask_logit (B, 1, S, S) says where it replaces
+        them, and
     flow (B, S, S, 2) is the bounded residual of the geometric flow, image coordinates.
     """
 
@@ -29,7 +33,9 @@ class Decoded:
 
 
 class PixelInputs(nn.Module):
-    """What the decoder is told beside the volume when source pixels are carried: the warp's maps and the source's features."""
+    """What the decoder is told beside the volume when source pixels are carried: the warp's maps and the
+    source's features.
+    """
 
     def __init__(self, config: FaceConfig, channels: int, source_channels: int, factor: int) -> None:
         super().__init__()
@@ -39,7 +45,9 @@ class PixelInputs(nn.Module):
         self.factor = factor
 
     def forward(self, maps: Tensor, features: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
-        """maps (B, 12, S, S), features (B, c, h, h) of the source, its warped pixels (B, 3, S, S), flow (B, S, S, 2)."""
+        """maps (B, 12, S, S), features (B, c, h, h) of the source, its warped pixels (B, 3, S, S), flow
+        (B, S, S, 2).
+        """
         side = maps.shape[-1] // self.factor
         carried = sample_image(features, upsample_flow(flow, side, side))
         shuffled = F.pixel_unshuffle(maps, self.factor), F.pixel_unshuffle(warped, self.factor)
@@ -82,7 +90,8 @@ class Decoder(nn.Module):
         flow: Tensor | None = None,
         dynamics: Tensor | None = None,
     ) -> Decoded:
-        """With source pixels: maps (B, 12, S, S) and flow (B, S, S, 2) of the geometric warp, E_app's features (finest first),
+        """With source pixels: maps (B, 12, S, S) and flow (B, S, S, 2) of the geometric warp, E_app's
+        features (finest first),
         the warped source (B, 3, S, S), dynamics (B, 2 E): the source's and the target's z_dyn."""
         x = self.project(rearrange(posed, "b c d h w -> b (c d) h w"))
         told = None

@@ -1,7 +1,10 @@
-"""The four independent encoders of the face latent space: appearance, identity, head pose, facial dynamics (VASA-1, section 3.1).
+"""The four independent encoders of the face latent space: appearance, identity, head pose, facial dynamics
+(VASA-1, section 3.1).
 
-None of them sees another's output, except that the dynamics encoder (and the identity encoder's close look) crops the face as it
-would look from the front, for which it is told the pose. Deferred to MegaPortraits by VASA-1; sizes in face/config.py.
+None of them sees another's output, except that the dynamics encoder (and the identity encoder's close look)
+crops the face as it
+would look from the front, for which it is told the pose. Deferred to MegaPortraits by VASA-1; sizes in
+face/config.py.
 """
 
 from __future__ import annotations
@@ -19,11 +22,15 @@ from vasa.nn.warp import sample_image
 from vasa.records import NUM_CONTROLS, POSE_NAMES
 
 CODE_SIDE = 4
-"""Side of the grid that z_id and the condition of the warp generators live on (MegaPortraits' code: 4 x 4)."""
+"""Side of the grid that z_id and the condition of the warp generators live on (MegaPortraits' code: 4 x
+4).
+"""
 
 
 class ImageEncoder(nn.Module):
-    """A small ResNet: image (B, 3, h, w) -> (B, widths[-1], 4, 4). Stride 2 in the stem, then one halving a stage."""
+    """A small ResNet: image (B, 3, h, w) -> (B, widths[-1], 4, 4). Stride 2 in the stem, then one halving
+    a stage.
+    """
 
     def __init__(self, widths: list[int], blocks: list[int]) -> None:
         super().__init__()
@@ -49,7 +56,9 @@ def _zero(layer: nn.Linear) -> nn.Linear:
 
 
 class AppearanceEncoder(nn.Module):
-    """E_app: image (B, 3, S, S) -> volume as seen (B, C, D, h, h), and the 2D features at each halving (finest first)."""
+    """E_app: image (B, 3, S, S) -> volume as seen (B, C, D, h, h), and the 2D features at each halving
+    (finest first).
+    """
 
     def __init__(self, config: FaceConfig) -> None:
         super().__init__()
@@ -74,7 +83,9 @@ class AppearanceEncoder(nn.Module):
 
 
 class PoseEncoder(nn.Module):
-    """E_pose: image (B, 3, h, h) -> z_pose (B, 6), in the order and units of records.POSE_NAMES (Euler angles, as MegaPortraits)."""
+    """E_pose: image (B, 3, h, h) -> z_pose (B, 6), in the order and units of records.POSE_NAMES (Euler
+    angles, as MegaPortraits).
+    """
 
     def __init__(self, config: FaceConfig) -> None:
         super().__init__()
@@ -91,9 +102,11 @@ def _surface_height(x: Tensor, y: Tensor) -> Tensor:
 
 
 def frontal_crop(image: Tensor, pose: Tensor, window: CropWindow) -> Tensor:
-    """The rectangle ``window`` of the face plane as seen from the front: image (B, 3, S, S), pose (B, 6) -> (B, 3, height, width).
+    """The rectangle ``window`` of the face plane as seen from the front: image (B, 3, S, S), pose (B, 6) ->
+    (B, 3, height, width).
 
-    Frontalising takes head pose out of the dynamics code: with a plain 2D crop it leaks in (R2 0.4 to 0.7 in our study).
+    Frontalising takes head pose out of the dynamics code: with a plain 2D crop it leaks in (R2 0.4 to 0.7 in
+        our study).
     """
     x = torch.linspace(window.x0, window.x1, window.width, device=image.device)
     y = torch.linspace(window.y1, window.y0, window.height, device=image.device)
@@ -125,9 +138,11 @@ class CropEncoder(nn.Module):
 
 
 class DynamicsEncoder(nn.Module):
-    """E_dyn: image (B, 3, S, S) and its pose (B, 6) -> z_dyn (B, dynamics_dim); ``controls`` reads the expression from it.
+    """E_dyn: image (B, 3, S, S) and its pose (B, 6) -> z_dyn (B, dynamics_dim); ``controls`` reads the
+    expression from it.
 
-    The linear reading makes the code speak the language of records.CONTROL_NAMES, which the geometric warp, the labels of
+    The linear reading makes the code speak the language of records.CONTROL_NAMES, which the geometric warp,
+    the labels of
     procedural heads and the metrics need. VASA-1 has no such reading: its z_dyn is free.
     """
 
@@ -152,9 +167,11 @@ class DynamicsEncoder(nn.Module):
 
 
 class IdentityEncoder(nn.Module):
-    """E_id: image -> z_id (B, identity_channels, 4, 4) and the face's neutral landmarks (B, 68, 3) in the head frame.
+    """E_id: image -> z_id (B, identity_channels, 4, 4) and the face's neutral landmarks (B, 68, 3) in the
+    head frame.
 
-    z_id plays the role of MegaPortraits' e_s. The landmarks (in neither paper) tell the geometric warp where this face has its
+    z_id plays the role of MegaPortraits' e_s. The landmarks (in neither paper) tell the geometric warp where
+    this face has its
     features: a coarse guess from the whole image, corrected by a close look at the frontalised windows.
     """
 

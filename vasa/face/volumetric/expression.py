@@ -1,10 +1,15 @@
-"""How an expression moves the skin of the face plane: analytic, nothing learned, the floor under every learned warp.
+"""How an expression moves the skin of the face plane: analytic, nothing learned, the floor under every
+learned warp.
 
-Points are (B, N, 2) on the face plane in head units (x right, y up), controls (B, 11) in the order of records.CONTROL_NAMES.
-The neutral face has closed lips and open eyes. Lips and lids are discontinuities, so the plane has two layers at the lip line
-(the skin above it and the skin below it), and the lids are a piecewise-linear map from one opening to another.
+Points are (B, N, 2) on the face plane in head units (x right, y up), controls (B, 11) in the order of
+records.CONTROL_NAMES.
+The neutral face has closed lips and open eyes. Lips and lids are discontinuities, so the plane has two layers
+at the lip line
+(the skin above it and the skin below it), and the lids are a piecewise-linear map from one opening to
+another.
 
-The magnitudes are chosen by hand: they agree with the procedural heads' and looked right on photographs. No paper gives them.
+The magnitudes are chosen by hand: they agree with the procedural heads' and looked right on photographs. No
+    paper gives them.
 """
 
 from __future__ import annotations
@@ -46,7 +51,9 @@ def lip_line(x: Tensor, shape: FaceShape) -> Tensor:
 
 
 def _mouth_motion(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool) -> Tensor:
-    """Displacement (B, N, 2) by jaw, lip_width, lip_pucker, lip_press and smile, of the layer below or above the lip line."""
+    """Displacement (B, N, 2) by jaw, lip_width, lip_pucker, lip_press and smile, of the layer below or
+    above the lip line.
+    """
     x, y = points.unbind(-1)
     unit, half = _column(shape.unit), _column(shape.mouth_w)
     t = (x - _column(shape.mouth_x)) / half
@@ -97,7 +104,9 @@ def _brow_motion(points: Tensor, controls: Tensor, shape: FaceShape) -> Tensor:
 
 
 def displacement(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool) -> Tensor:
-    """Where the neutral skin at ``points`` goes, minus ``points``: (B, N, 2). Lids apart (see ``lid_map``)."""
+    """Where the neutral skin at ``points`` goes, minus ``points``: (B, N, 2). Lids apart (see
+    ``lid_map``).
+    """
     motion = _mouth_motion(points, controls, shape, lower)
     return motion if lower else motion + _brow_motion(points, controls, shape)
 
@@ -124,10 +133,13 @@ def lid_lines(x: Tensor, blink: Tensor, shape: FaceShape, side: int) -> tuple[Te
 def lid_map(
     points: Tensor, from_blink: Tensor, to_blink: Tensor, gaze_shift: Tensor, shape: FaceShape, side: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Moves points around one eye from one opening to another; used from the target's eye back to the source's.
+    """Moves points around one eye from one opening to another; used from the target's eye back to the
+    source's.
 
-    points (B, N, 2); blinks (B, 1); gaze_shift (B, 2): the way of the iris on the face plane from target to source.
-    Returns the moved points, ``opening`` (B, N): 1 inside the eye opening before the map, and ``covered`` (B, N): how
+    points (B, N, 2); blinks (B, 1); gaze_shift (B, 2): the way of the iris on the face plane from target to
+    source.
+    Returns the moved points, ``opening`` (B, N): 1 inside the eye opening before the map, and ``covered`` (B,
+    N): how
     far the eyeball there was hidden by the lid at the other opening (1: no pixels of it exist).
     """
     x, y = points.unbind(-1)

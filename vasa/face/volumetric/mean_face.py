@@ -1,4 +1,6 @@
-"""The mean face: 68 neutral landmarks (x, y, z) in the head frame, iBUG order, averaged over 64 procedural identities and made symmetric."""
+"""The mean face: 68 neutral landmarks (x, y, z) in the head frame, iBUG order, averaged over 64
+procedural identities and made symmetric.
+"""
 
 # fmt: off
 MEAN_LANDMARKS: tuple[tuple[float, float, float], ...] = (

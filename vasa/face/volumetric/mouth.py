@@ -1,4 +1,6 @@
-"""A mouth interior for the untrained warp: dark, with upper teeth, coloured by the face around it. Learned decoders replace it."""
+"""A mouth interior for the untrained warp: dark, with upper teeth, coloured by the face around it.
+Learned decoders replace it.
+"""
 
 from __future__ import annotations
 

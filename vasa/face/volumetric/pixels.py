@@ -1,9 +1,14 @@
-"""The portrait's own pixels, carried by a rigid 3D warp of a head proxy and the expression's motion, projected to a 2D flow.
+"""The portrait's own pixels, carried by a rigid 3D warp of a head proxy and the expression's motion,
+projected to a 2D flow.
 
-For each target pixel: cast its ray onto the proxy (an ellipsoid with a nose) under the target's pose, undo the target's
-expression on the face plane, apply the source's, put the point back onto the proxy and project it with the source's pose. Around
-the head the flow fades into the still background, and the torso follows the head in part. Everything is in closed form and
-differentiable; nothing is learned. In neither paper: MegaPortraits and VASA-1 synthesise every pixel. On photographs this base alone
+For each target pixel: cast its ray onto the proxy (an ellipsoid with a nose) under the target's pose, undo
+    the target's
+expression on the face plane, apply the source's, put the point back onto the proxy and project it with the
+source's pose. Around
+the head the flow fades into the still background, and the torso follows the head in part. Everything is in
+closed form and
+differentiable; nothing is learned. In neither paper: MegaPortraits and VASA-1 synthesise every pixel. On
+photographs this base alone
 keeps identity and sharpness, so it is the floor that the learned decoder refines (autoencoder.py).
 """
 
@@ -26,7 +31,8 @@ TORSO_SHARE = 0.6  # of the head's translation
 LIP_SOFT = 0.010  # head units over which a lip's edge fades
 
 MAP_NAMES = (
-    "face_x", "face_y", "front", "head", "mouth_inside", "mouth_new", "lip_above", "eye_open", "eye_new", "iris", "shift_u", "shift_v",
+    "face_x", "face_y", "front", "head", "mouth_inside", "mouth_new", "lip_above", "eye_open", "eye_new",
+    "iris", "shift_u", "shift_v",
 )  # fmt: skip
 """Channels of Base.maps, in order."""
 
@@ -35,8 +41,10 @@ MAP_NAMES = (
 class Base:
     """The geometric warp at network resolution.
 
-    flow: (B, H, W, 2), where each target pixel lies in the source, image coordinates. maps: (B, 12, H, W), see MAP_NAMES: what the
-    decoder needs to know of the place (face plane, mouth interior, lids, iris). synthesis: (B, H, W) in [0, 1]: 1 where the
+    flow: (B, H, W, 2), where each target pixel lies in the source, image coordinates. maps: (B, 12, H, W),
+        see MAP_NAMES: what the
+    decoder needs to know of the place (face plane, mouth interior, lids, iris). synthesis: (B, H, W) in [0,
+    1]: 1 where the
     source cannot have the pixel or need not (mouth interior, eyes, anything outside the front of the face).
     """
 
@@ -46,7 +54,8 @@ class Base:
 
 
 def _proxy_points(rays: Tensor, pose: Tensor, shape: FaceShape) -> tuple[Tensor, Tensor]:
-    """Head-frame points (B, N, 3) where rays (N, 3) meet the proxy, and how far outside it each ray passes (B, N): < 1 is a hit.
+    """Head-frame points (B, N, 3) where rays (N, 3) meet the proxy, and how far outside it each ray passes
+    (B, N): < 1 is a hit.
 
     A ray that misses gets its nearest point to the proxy, so the flow goes on smoothly beyond the outline.
     """
@@ -87,7 +96,9 @@ def _front(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
 
 @dataclass(slots=True)
 class _Expression:
-    """Where target face-plane points come from in the source's face plane, and what is new there; all (B, N[, 2])."""
+    """Where target face-plane points come from in the source's face plane, and what is new there; all (B,
+    N[, 2]).
+    """
 
     points: Tensor
     inside: Tensor  # mouth interior of the target
@@ -101,7 +112,9 @@ class _Expression:
 def _mouth(
     points: Tensor, target: Tensor, source: Tensor, shape: FaceShape
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Target points (B, N, 2) -> neutral points, their motion to the source, interior, how much of it is new, upper layer."""
+    """Target points (B, N, 2) -> neutral points, their motion to the source, interior, how much of it is
+    new, upper layer.
+    """
     up, low = undo(points, target, shape, lower=False), undo(points, target, shape, lower=True)
     up_gap = up[..., 1] - lip_line(up[..., 0], shape)
     low_gap = lip_line(low[..., 0], shape) - low[..., 1]
@@ -175,7 +188,8 @@ def base_warp(
 ) -> Base:
     """The geometric warp from B targets back into their sources, at size x size, fp32.
 
-    poses (B, 6) and controls (B, 11) as in records.py. Source: none (see the module's text); photo warps by an ellipsoid proxy are
+    poses (B, 6) and controls (B, 11) as in records.py. Source: none (see the module's text); photo warps by
+    an ellipsoid proxy are
     common knowledge.
     """
     grid = pixel_grid(size, size, target_pose.device)
@@ -199,8 +213,8 @@ def base_warp(
     synthesis = torch.maximum(torch.maximum(inside, eye_open), free)
     delta = flow - grid.view(1, -1, 2)
     maps = torch.stack(
-        [plane[..., 0], plane[..., 1], front, head, inside, moved.mouth_new * front, moved.above * front, eye_open,
-         moved.eye_new * front, moved.iris * front, delta[..., 0] * 4, delta[..., 1] * 4], 1,
+        [plane[..., 0], plane[..., 1], front, head, inside, moved.mouth_new * front, moved.above * front,
+         eye_open, moved.eye_new * front, moved.iris * front, delta[..., 0] * 4, delta[..., 1] * 4], 1,
     )  # fmt: skip
     batch = flow.shape[0]
     return Base(
@@ -211,7 +225,9 @@ def base_warp(
 
 
 def _surroundings(grid: Tensor, points: Tensor, source_pose: Tensor, target_pose: Tensor) -> Tensor:
-    """Source positions (B, N, 2) of what is not head: a still background, and a torso that follows the head in part."""
+    """Source positions (B, N, 2) of what is not head: a still background, and a torso that follows the
+    head in part.
+    """
     below = torch.sigmoid((-0.95 - points[..., 1]) / 0.12)[..., None]  # from the chin downwards
     flip = grid.new_tensor([1.0, -1.0])
     shift = (source_pose[:, 3:5] - target_pose[:, 3:5]) * flip * TORSO_SHARE

@@ -1,6 +1,8 @@
-"""What the geometric warp knows of a face: where its features lie on the face plane, read from 68 neutral landmarks.
+"""What the geometric warp knows of a face: where its features lie on the face plane, read from 68 neutral
+landmarks.
 
-The face plane is (x, y) of the head frame (records.py), head units. Nothing here is learned; the landmarks come from the
+The face plane is (x, y) of the head frame (records.py), head units. Nothing here is learned; the landmarks
+come from the
 identity encoder. A mean face stands in where no landmarks are known yet (the first crops of a new portrait).
 """
 
@@ -14,11 +16,15 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class FaceShape:
-    """Feature positions of B neutral faces on the face plane; every field is (B,) or (B, 2), left first (the viewer's).
+    """Feature positions of B neutral faces on the face plane; every field is (B,) or (B, 2), left first (the
+    viewer's).
 
-    eye_x, eye_y, eye_w, eye_up, eye_low: centre, half width, and height of the upper and lower lid above and below the centre.
-    brow_y: height of the brow's middle. mouth_x, mouth_y, mouth_w: lip line's middle and half width; mouth_curve: how much
-    higher the corners are than the middle. lip_up, lip_low: thickness of the lips. nose_y, nose_z: tip. chin_y: lowest point.
+    eye_x, eye_y, eye_w, eye_up, eye_low: centre, half width, and height of the upper and lower lid above and
+        below the centre.
+    brow_y: height of the brow's middle. mouth_x, mouth_y, mouth_w: lip line's middle and half width;
+        mouth_curve: how much
+    higher the corners are than the middle. lip_up, lip_low: thickness of the lips. nose_y, nose_z: tip.
+    chin_y: lowest point.
     face_w: half width at the ears. unit: eye line to lip line, the face's own unit of length.
     """
 
@@ -50,7 +56,9 @@ class FaceShape:
 
 
 def face_shape(landmarks: Tensor) -> FaceShape:
-    """From neutral landmarks (B, 68, 3), iBUG order, head frame, to the FaceShape of B faces; floors keep it usable when wrong."""
+    """From neutral landmarks (B, 68, 3), iBUG order, head frame, to the FaceShape of B faces; floors keep
+    it usable when wrong.
+    """
     p = landmarks.float()
     corner_out, corner_in = p[:, [36, 45]], p[:, [39, 42]]
     lid_up, lid_low = p[:, [[37, 38], [43, 44]]].mean(2), p[:, [[41, 40], [47, 46]]].mean(2)

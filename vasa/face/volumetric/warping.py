@@ -1,7 +1,10 @@
-"""Rigid and learned warps between the volume as seen and the canonical volume, both ways (MegaPortraits, section 3.1).
+"""Rigid and learned warps between the volume as seen and the canonical volume, both ways (MegaPortraits,
+section 3.1).
 
-A volume as seen is aligned with the image: x with u, y with v upside down, z with depth, in perspective. The canonical volume is
-the head frame's cube of half side ``REACH``. MegaPortraits uses an affine matrix on [-1, 1]^3 instead (weak perspective);
+A volume as seen is aligned with the image: x with u, y with v upside down, z with depth, in perspective. The
+    canonical volume is
+the head frame's cube of half side ``REACH``. MegaPortraits uses an affine matrix on [-1, 1]^3 instead (weak
+perspective);
 ours is the renderer's and the proxy's camera, so that all parts agree.
 """
 
@@ -30,7 +33,9 @@ def identity_grid(depth: int, size: int, device: torch.device | str | None = Non
 
 
 def seen_from_canonical(grid: Tensor, pose: Tensor) -> Tensor:
-    """Canonical voxel positions (B or 1, D, H, W, 3) -> where they lie in the volume as seen under pose (B, 6)."""
+    """Canonical voxel positions (B or 1, D, H, W, 3) -> where they lie in the volume as seen under pose
+    (B, 6).
+    """
     flip = grid.new_tensor([1.0, -1.0, 1.0]) * REACH
     points = to_camera((grid * flip).flatten(1, 3), pose)
     centre_z = head_centre(pose)[:, None, 2:]
@@ -40,7 +45,9 @@ def seen_from_canonical(grid: Tensor, pose: Tensor) -> Tensor:
 
 
 def canonical_from_seen(grid: Tensor, pose: Tensor) -> Tensor:
-    """The inverse of ``seen_from_canonical``: positions (B or 1, D, H, W, 3) as seen -> canonical positions."""
+    """The inverse of ``seen_from_canonical``: positions (B or 1, D, H, W, 3) as seen -> canonical
+    positions.
+    """
     flat = grid.flatten(1, 3)
     centre = head_centre(pose)[:, None]
     z = flat[..., 2:] * REACH + centre[..., 2:]
@@ -51,7 +58,9 @@ def canonical_from_seen(grid: Tensor, pose: Tensor) -> Tensor:
 
 
 class WarpGenerator(nn.Module):
-    """Condition (B, id_channels, 4, 4) -> offsets (B, D, H, W, 3) within +-warp_reach, zero at the start (fig. 9b)."""
+    """Condition (B, id_channels, 4, 4) -> offsets (B, D, H, W, 3) within +-warp_reach, zero at the start
+    (fig. 9b).
+    """
 
     def __init__(self, config: FaceConfig) -> None:
         super().__init__()
@@ -79,7 +88,9 @@ class WarpGenerator(nn.Module):
 
 
 class WarpCondition(nn.Module):
-    """(z_dyn, z_id) -> the generators' condition (B, id_channels, 4, 4): MegaPortraits' z + e_s, brought to one shape."""
+    """(z_dyn, z_id) -> the generators' condition (B, id_channels, 4, 4): MegaPortraits' z + e_s, brought
+    to one shape.
+    """
 
     def __init__(self, config: FaceConfig) -> None:
         super().__init__()
@@ -94,7 +105,8 @@ class WarpCondition(nn.Module):
 class VolumeRefiner(nn.Module):
     """G3D: a 3D U-Net on the canonical volume, (B, C, D, H, W) -> the same shape (fig. 9c).
 
-    Skips go through one block and are added. As in the paper's figure the depth GROWS on the first way down where it is smaller
+    Skips go through one block and are added. As in the paper's figure the depth GROWS on the first way down
+    where it is smaller
     than half the height, and shrinks back on the way up.
     """
 

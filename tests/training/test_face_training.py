@@ -1,0 +1,162 @@
+"""Stage 1 learns, resumes bitwise, and its terms send their gradients where they should."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from vasa.checkpoint import load_weights
+from vasa.config import CONFIGS, ROOT, load
+from vasa.data.config import FramePairsConfig
+from vasa.data.frame_pairs import FramePairs
+from vasa.face.config import FaceConfig
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
+from vasa.losses.config import FaceLossConfig
+from vasa.training.face_report import psnr, sheet
+from vasa.training.face_step import FaceStep, colour_jitter, to_float
+from vasa.training.train_face import train_face
+
+TINY = yaml.safe_load((CONFIGS / "face" / "tiny.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("frames")
+
+
+@pytest.fixture(scope="module")
+def pairs(cache):
+    found = FramePairs(
+        FramePairsConfig(cache=cache, num_identities=16, frames=4, size=64, randomised_share=0.0)
+    )
+    found.prepare()
+    return found
+
+
+def build(**changes):
+    torch.manual_seed(0)
+    return FaceAutoencoder(FaceConfig(**{**TINY, **changes}))
+
+
+def test_total_is_the_sum_of_the_weighted_terms(pairs):
+    losses = FaceStep(build(), FaceLossConfig())(pairs.batch_at(0, 4), 0)
+    terms = [value for name, value in losses.items() if name != "total" and not name.startswith("raw_")]
+    torch.testing.assert_close(losses["total"], torch.stack(terms).sum())
+    assert {
+        "l1",
+        "gradient",
+        "warped",
+        "flow",
+        "mask",
+        "pose",
+        "controls",
+        "landmarks",
+        "cycle",
+        "consistency",
+    } <= set(losses)
+
+
+def test_encoder_steps_train_the_encoders_alone(pairs):
+    model = build()
+    FaceStep(model, FaceLossConfig(encoder_steps=5))(pairs.batch_at(0, 2), 4)["total"].backward()
+    assert model.decoder.out.weight.grad is None
+    assert model.pose_encoder.head.weight.grad.abs().sum() > 0
+    assert model.dynamics_encoder.body.head.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("term", ["l1", "gradient", "flow", "mask", "consistency", "cycle"])
+def test_each_picture_term_reaches_the_decoder(pairs, term):
+    model = build()
+    # past the start, where the mask's sides still cancel
+    torch.nn.init.normal_(model.decoder.out.weight, std=0.05)
+    losses = FaceStep(model, FaceLossConfig(cycle=0.1))(pairs.batch_at(0, 4), 0)
+    losses[f"raw_{term}"].backward()
+    assert model.decoder.out.weight.grad.abs().sum() > 0
+    assert model.decoder.out.weight.grad.isfinite().all()
+
+
+def test_labels_do_not_touch_the_decoder(pairs):
+    model = build()
+    losses = FaceStep(model, FaceLossConfig())(pairs.batch_at(0, 2), 1)
+    (losses["raw_pose"] + losses["raw_controls"]).backward()
+    assert all(p.grad is None for p in model.decoder.parameters())
+
+
+def test_overfits_four_frames(pairs):
+    batch = replace(pairs.batch_at(0, 4), jitter=torch.zeros(4, 2, 7))
+    model = build()
+    step = FaceStep(model, FaceLossConfig(consistency=0.0, cycle=0.0, geometry_gradient=False))
+    adam = torch.optim.AdamW(model.parameters(), 3e-3)
+    source, target = to_float(batch.source), to_float(batch.target)
+    copied = psnr(source, target).mean()
+    for number in range(70):
+        adam.zero_grad(set_to_none=True)
+        step(batch, number)["total"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adam.step()
+    with torch.no_grad():
+        pose, dynamics = model.motion_codes(torch.cat([source, to_float(batch.driver)]))
+        appearance = model.encode_with(source, source, pose[:4], dynamics[:4])
+        reached = psnr(model.decode(appearance, pose[4:], dynamics[4:]).image, target).mean()
+    assert reached > copied + 3
+
+
+def test_colour_jitter_of_zero_changes_nothing_and_of_one_does():
+    images = torch.rand(2, 3, 8, 8) * 2 - 1
+    torch.testing.assert_close(
+        colour_jitter(images, torch.zeros(2, 7)), images.clamp(-1 + 2e-4, 1), atol=1e-3, rtol=0
+    )
+    assert (colour_jitter(images, torch.full((2, 7), 0.3)) - images).abs().mean() > 0.05
+
+
+def test_sheet_has_a_row_for_each_kind(pairs):
+    batch = replace(pairs.batch_at(0, 3), jitter=torch.zeros(3, 2, 7))
+    with torch.no_grad():
+        assert sheet(build().eval(), batch).shape == (8 * 64, 3 * 64, 3)
+
+
+def command(run_dir, cache, steps):
+    return [
+        "face=tiny", "run=smoke", f"run_dir={run_dir}", f"pairs.cache={cache}", "pairs.size=64",
+        "pairs.frames=4",
+        "pairs.num_identities=16", "pairs.randomised_share=0", "validation_identities=16",
+        "validation_batches=1",
+        f"loop.steps={steps}", "loop.save_every=2", "loop.keep_states=9", "losses.consistency_every=2",
+    ]  # fmt: skip
+
+
+def test_resume_equals_uninterrupted_also_after_kill(cache, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train_face(load("train_face", command(whole, cache, 6)))
+    child = [sys.executable, str(ROOT / "scripts" / "train_face.py"), *command(killed, cache, 6)]
+    process = subprocess.Popen(child, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while not (killed / "state_00000002.safetensors").exists():
+        assert process.poll() is None or process.returncode == 0
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    for path in killed.glob("state_0000000[46].safetensors"):
+        path.unlink()  # however far it came, carry on from step 2
+    train_face(load("train_face", command(killed, cache, 6)))
+    first, second = (load_weights(folder / "face.safetensors").tensors for folder in (whole, killed))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_init_starts_from_other_weights(cache, tmp_path):
+    start = train_face(load("train_face", command(tmp_path / "a", cache, 2)))
+    again = train_face(
+        load("train_face", [*command(tmp_path / "b", cache, 1), f"init={start}", "optimizer.learning_rate=0"])
+    )
+    before, after = load_weights(start), load_weights(again)
+    assert after.meta["init"] == "face.safetensors"
+    name = "decoder.out.weight"
+    torch.testing.assert_close(after.tensors[name], before.tensors[name])
