@@ -19,7 +19,7 @@ def demo_portrait(seed: int, size: int) -> np.ndarray:
     from vasa.data.synthetic.heads import make_identities
     from vasa.data.synthetic.renderer import render
 
-    with torch.inference_mode():
+    with torch.no_grad():
         drawn = render(
             make_identities([_held_out(seed)], mode="portrait"),
             Animation.neutral(1),

@@ -1,0 +1,123 @@
+"""Two runs become one folder that inference loads; what does not belong together, or is damaged, is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from vasa.checkpoint import CheckpointError, content_hash, load_weights, plain, save_weights
+from vasa.face.config import FaceConfig
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
+from vasa.inference.bundle import bundle
+from vasa.inference.config import BundleRun
+from vasa.inference.pipeline import TalkingFace
+from vasa.motion.config import MotionConfig, SamplerConfig, TransformerConfig
+from vasa.motion.diffusion import MotionDiffusion
+from vasa.motion.windows import save_motion
+from vasa.pretrained.config import DetectorConfig, SpeechConfig
+from vasa.pretrained.speech import build_speech_encoder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, request):
+    """Untrained runs of the tiny classes: face.safetensors and motion.safetensors, as training writes them."""
+    folder = tmp_path_factory.mktemp("runs")
+    torch.manual_seed(0)
+    tiny = yaml.safe_load((request.config.rootpath / "configs" / "face" / "tiny.yaml").read_text())
+    face = FaceAutoencoder(FaceConfig(**tiny))
+    save_weights(folder / "face.safetensors", face.state_dict(), face.describe(), {"steps": 10})
+    speech = SpeechConfig()
+    small = TransformerConfig(width=16, num_layers=1, num_heads=2, feedforward=16)
+    config = MotionConfig(window_frames=10, history_frames=2, transformer=small, sampler=SamplerConfig(steps=2))
+    motion = MotionDiffusion(config, face.layout, build_speech_encoder(speech).dim)
+    save_motion(
+        folder / "motion.safetensors",
+        motion,
+        motion.state_dict(),
+        plain(speech),
+        content_hash(folder / "face.safetensors"),
+        {"steps": 20},
+    )
+    return folder
+
+
+@pytest.fixture
+def bundled(runs, tmp_path):
+    return bundle(BundleRun(face=runs, motion=runs / "motion.safetensors", output=tmp_path / "demo"))
+
+
+def load(folder):
+    return TalkingFace.from_pretrained(folder, "cpu", DetectorConfig(landmarks=None))
+
+
+def test_a_bundle_speaks(bundled, drawn_face):
+    face = load(bundled)
+    waveform = np.sin(np.arange(16_000) / 7).astype(np.float32)
+    frames = list(face.generate(drawn_face, waveform, 16_000, allow_centre_crop=True, emotion="happy"))
+    assert len(frames) == 25
+    assert frames[0].shape[0] == frames[0].shape[1] >= face.face.size
+    again = list(face.generate(drawn_face, waveform, 16_000, allow_centre_crop=True, emotion="happy"))
+    assert all((a == b).all() for a, b in zip(frames, again, strict=True))
+
+
+def test_a_bundle_holds_half_precision_its_facts_and_a_card(bundled, runs):
+    assert sorted(path.name for path in bundled.iterdir()) == ["README.md", "bundle.json", "face.safetensors", "motion.safetensors"]
+    facts = json.loads((bundled / "bundle.json").read_text())
+    assert facts["face_sha256"] == content_hash(bundled / "face.safetensors")
+    assert facts["trained_face_sha256"] == content_hash(runs / "face.safetensors")
+    assert (bundled / "face.safetensors").stat().st_size < 0.75 * (runs / "face.safetensors").stat().st_size
+    card = (bundled / "README.md").read_text()
+    assert "| steps | 10 | 20 |" in card
+    assert "None were measured" in card
+
+
+def test_the_card_shows_measured_numbers(runs, tmp_path):
+    (tmp_path / "r.json").write_text(json.dumps([{"measure": "PSNR", "reached": 23.456, "wanted": 7}]))
+    folder = bundle(BundleRun(face=runs, motion=runs, output=tmp_path / "demo", results=tmp_path / "r.json"))
+    assert "| PSNR | 23.46 | 7 |" in (folder / "README.md").read_text()
+
+
+def test_a_motion_model_of_another_face_is_refused(runs, tmp_path):
+    face = load_weights(runs / "face.safetensors")
+    changed = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in face.tensors.items()}
+    save_weights(tmp_path / "face.safetensors", changed, face.config, {})
+    with pytest.raises(CheckpointError, match="trained on the motion of face .* encode the motion with this face"):
+        bundle(BundleRun(face=tmp_path, motion=runs, output=tmp_path / "demo"))
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_swapped_face_in_a_bundle_is_refused(bundled, runs):
+    (bundled / "face.safetensors").write_bytes((runs / "face.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="belongs to face"):
+        load(bundled)
+
+
+def test_too_large_a_bundle_is_refused_and_the_old_one_stays(bundled, runs):
+    before = {path.name: path.read_bytes() for path in bundled.iterdir()}
+    with pytest.raises(ValueError, match=r"wanted at most max_megabytes=0.01"):
+        bundle(BundleRun(face=runs, motion=runs, output=bundled, max_megabytes=0.01))
+    assert {path.name: path.read_bytes() for path in bundled.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: (d / "bundle.json").write_text('{"format": 99}'), "format 99, this vasa reads 1"),
+        (lambda d: (d / "bundle.json").write_text("{"), "bundle.json is damaged"),
+        (lambda d: (d / "bundle.json").unlink(), "has no bundle.json"),
+        (lambda d: (d / "motion.safetensors").unlink(), "does not exist"),
+        (lambda d: (d / "face.safetensors").write_bytes(b"x" * 100), "is not a checkpoint or is damaged"),
+    ],
+)
+def test_damaged_folders_are_refused_in_one_sentence(bundled, change, words):
+    change(bundled)
+    with pytest.raises((CheckpointError, FileNotFoundError), match=words) as caught:
+        load(bundled)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_runs_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="face.safetensors does not exist"):
+        bundle(BundleRun(face=tmp_path, motion=tmp_path, output=tmp_path / "demo"))
