@@ -199,10 +199,12 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
     many: list[Inner] = field(default_factory=list)
     pair: tuple[float, ...] = (1.0, 2.0)
+    named: dict[str, Inner] = field(default_factory=dict)
 
 
 def test_configs_survive_as_plain_data() -> None:
     config = Outer(name="x", kind=Kind.B, inner=Inner(path=Path("a b")), many=[Inner(width=4)], pair=(3.0,))
+    config.named["a"] = Inner(width=5)
     data = plain(config)
     assert data == {
         "name": "x",
@@ -210,6 +212,7 @@ def test_configs_survive_as_plain_data() -> None:
         "inner": {"width": 3, "path": "a b"},
         "many": [{"width": 4, "path": None}],
         "pair": [3.0],
+        "named": {"a": {"width": 5, "path": None}},
     }
     assert from_plain(Outer, data) == config
     assert from_plain(Outer, {"name": "y"}) == Outer(name="y")

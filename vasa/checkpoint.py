@@ -290,6 +290,8 @@ def _from_plain(hint: Any, value: Any, name: str) -> Any:
     if origin in (list, tuple) and value is not None:
         items = [_from_plain(arguments[0] if arguments else Any, item, name) for item in value]
         return tuple(items) if origin is tuple else items
+    if origin is dict:
+        return {key: _from_plain(arguments[1], item, f"{name}.{key}") for key, item in value.items()}
     if isinstance(hint, type):
         if dataclasses.is_dataclass(hint):
             return from_plain(hint, value, name)
