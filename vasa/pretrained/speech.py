@@ -165,7 +165,9 @@ class TransformerSpeech:
         self.layer = config.layer
         if self.layer is not None and not 0 <= self.layer <= self.model.config.num_hidden_layers:
             layers = self.model.config.num_hidden_layers
-            raise ValueError(f"speech.layer is {self.layer}; wanted 0 to {layers}, the layers of {self.path}.")
+            raise ValueError(
+                f"speech.layer is {self.layer}; wanted 0 to {layers}, the layers of {self.path}."
+            )
         self.dim: int = self.model.config.hidden_size
         self.name = f"{config.kind}:{Path(self.path).name}"
         strides, kernels = self.model.config.conv_stride, self.model.config.conv_kernel
@@ -227,7 +229,9 @@ def _tensor(waveform: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """
     sound = torch.as_tensor(waveform)
     if sound.ndim != 1 or len(sound) == 0:
-        raise ValueError(f"waveform has shape {tuple(sound.shape)}; wanted mono (N,) at {AUDIO_HZ} Hz, N > 0.")
+        raise ValueError(
+            f"waveform has shape {tuple(sound.shape)}; wanted mono (N,) at {AUDIO_HZ} Hz, N > 0."
+        )
     return sound.detach().to(device, torch.float32)
 
 
@@ -248,8 +252,8 @@ def _load(kind: str, path: str) -> tuple[nn.Module, bool]:
     except OSError as error:
         raise FileNotFoundError(
             f"no {kind} model at {path!r}, neither a folder nor in the Hugging Face cache: download "
-            f"{DEFAULT_PATHS[kind]} (config.json and its weights) into a folder and set speech.path to it, or "
-            f"use speech.kind=logmel, which needs no file."
+            f"{DEFAULT_PATHS[kind]} (config.json and its weights) into a folder and set speech.path to it, "
+            f"or use speech.kind=logmel, which needs no file."
         ) from error
     try:
         settings, _ = Wav2Vec2FeatureExtractor.get_feature_extractor_dict(path, local_files_only=True)

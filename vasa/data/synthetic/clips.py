@@ -62,16 +62,15 @@ class SyntheticClips:
         identity, voice = self._seeds(index)
         speech = self.speech(index)
         rng = self._generator(index, 3)
-        weights, track = _emotion(rng), None
-        animation, track = animate(speech, weights, rng)
-        style = animation.pose[:, 5].neg().exp().mean()
+        weights = _emotion(rng)
+        animation, looking = animate(speech, weights, rng)
         name = f"{self.split}-{self.config.seed}-{index:06d}-{speech.engine}"
         return Clip(
             clip_id=f"{name}-{speech.language}" if speech.language else name,
             audio=speech.audio,
             truth=Truth(animation=animation),
-            gaze=torch.from_numpy(dynamics.main_direction(track)).float(),
-            distance=style,
+            gaze=torch.from_numpy(dynamics.main_direction(looking)).float(),
+            distance=animation.pose[:, 5].neg().exp().mean(),
             emotion=weights,
             identity=identity,
             voice=voice,
@@ -101,7 +100,8 @@ class SyntheticClips:
         parts = []
         for start in range(0, len(animation), 8):
             part = animation[start : start + 8]
-            parts.append(renderer.render(person, part, size=self.config.size, quality=self.config.quality))
+            people = person[[0] * len(part)]
+            parts.append(renderer.render(people, part, size=self.config.size, quality=self.config.quality))
         frames = torch.cat([part.image for part in parts])
         joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in _TRUTH_FIELDS}
         pixels = (frames * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

@@ -24,8 +24,8 @@ from vasa.records import AUDIO_HZ
 
 LIBRARY_HZ = 22_050
 MISSING = (
-    "espeak-ng is not installed: install the training extra (pip install -e '.[train]') or set espeak_share=0 "
-    "to train on the built-in formant voices alone."
+    "espeak-ng is not installed: install the training extra (pip install -e '.[train]') or set "
+    "espeak_share=0 to train on the built-in formant voices alone."
 )
 _TRAIN = (
     "m1 m2 m3 m4 m5 m6 f1 f2 f3 klatt klatt2 klatt3 klatt4 adam anika linda steph john max michael edward "
