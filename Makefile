@@ -73,9 +73,10 @@ gpu-test: $(INSTALLED)
 
 train-demo: $(INSTALLED)
 	@nice -n 10 $(PYTHON) scripts/train_judges.py
-	@nice -n 10 $(PYTHON) scripts/train_face.py name=demo face=demo
-	@nice -n 10 $(PYTHON) scripts/encode_motion.py
-	@nice -n 10 $(PYTHON) scripts/train_motion.py name=demo
+	@nice -n 10 $(PYTHON) scripts/train_face.py
+	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=train
+	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=validation clips.num_clips=60
+	@nice -n 10 $(PYTHON) scripts/train_motion.py
 	@nice -n 10 $(PYTHON) scripts/bundle.py
 	@$(PYTHON) scripts/benchmark_demo.py
 
