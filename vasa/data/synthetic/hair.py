@@ -20,12 +20,12 @@ SCALP_ROWS = 36
 LINE_ANGLES = (0.0, 30.0, 48.0, 62.0, 76.0, 90.0, 104.0, 125.0, 180.0)
 """Angles (degrees from the front) at which a hair line is given, as a knot parameter of the head's rings."""
 
-_SHORT = (4.25, 4.30, 4.45, 5.20, 6.60, 5.75, 6.10, 9.0, 10.6)
-_RECEDING = (3.0, 3.5, 3.1, 4.6, 6.5, 5.75, 6.1, 9.0, 10.6)
+_SHORT = (3.60, 3.55, 3.75, 4.90, 6.45, 5.75, 6.10, 9.0, 10.6)
+_RECEDING = (2.6, 2.9, 2.5, 4.3, 6.3, 5.75, 6.1, 9.0, 10.6)
 _LOW_RING = (6.0, 6.0, 6.0, 5.3, 6.0, 5.7, 6.1, 9.0, 10.6)
-_OVER_EARS = (4.20, 4.25, 4.35, 4.9, 6.2, 6.8, 7.4, 9.2, 10.6)
-_FRINGE = (5.12, 5.12, 5.16, 5.4, 6.3, 6.8, 7.4, 9.2, 10.6)
-_TIED = (4.15, 4.20, 4.40, 5.0, 6.3, 5.6, 6.0, 8.2, 9.2)
+_OVER_EARS = (3.55, 3.60, 3.80, 4.7, 6.0, 6.5, 6.6, 6.6, 6.6)
+_FRINGE = (4.95, 4.97, 5.05, 5.35, 6.1, 6.5, 6.6, 6.6, 6.6)
+_TIED = (3.50, 3.52, 3.85, 4.8, 6.2, 5.6, 6.0, 8.2, 9.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +47,68 @@ class Style:
     part: float = 0.0
     sweep: float = 0.0
     flare: float = 0.0
+    comb: float = 0.0  # how far strands lean away from the parting, as a share of the full turn
+    gloss: float = 1.0
     knot: tuple[float, ...] | None = None  # extra tuft: centre y, z, radii x, y, z
 
 
 STYLES: dict[str, Style] = {
     "bald": Style(_LOW_RING, 0.0, 0.0, 0.0, density=0.0),
-    "buzz": Style(_SHORT, 0.022, 0.018, 0.018, density=0.95),
-    "parted": Style(_SHORT, 0.115, 0.055, 0.06, quiff=0.05, part=0.05, sweep=0.25),
-    "swept": Style(_SHORT, 0.14, 0.06, 0.06, quiff=0.05, sweep=0.62, wave=0.012),
-    "afro": Style(_SHORT, 0.36, 0.33, 0.34, quiff=0.10, curl=0.05, density=1.15),
-    "long_straight": Style(_OVER_EARS, 0.075, 0.085, 0.09, hang=-1.45, part=0.045, open_deg=58.0),
+    "buzz": Style(_SHORT, 0.026, 0.020, 0.020, density=1.0, gloss=0.2),
+    "parted": Style(_SHORT, 0.115, 0.055, 0.06, quiff=0.05, part=0.05, sweep=0.25, comb=0.13),
+    "swept": Style(_SHORT, 0.14, 0.06, 0.06, quiff=0.05, sweep=0.95, wave=0.012, comb=0.16),
+    "afro": Style(_SHORT, 0.33, 0.30, 0.32, quiff=0.10, curl=0.03, density=1.4, gloss=0.25),
+    "long_straight": Style(_OVER_EARS, 0.075, 0.085, 0.09, hang=-1.45, part=0.045, open_deg=58.0, comb=0.08),
     "long_wavy": Style(
-        _OVER_EARS, 0.12, 0.13, 0.13, hang=-1.35, wave=0.05, part=0.03, sweep=0.2, open_deg=57.0, flare=0.10
+        _OVER_EARS,
+        0.12,
+        0.13,
+        0.13,
+        hang=-1.35,
+        wave=0.05,
+        part=0.03,
+        sweep=0.2,
+        open_deg=57.0,
+        flare=0.10,
+        comb=0.12,
     ),
-    "bun": Style(_TIED, 0.05, 0.035, 0.05, knot=(1.07, -0.32, 0.26, 0.23, 0.26)),
-    "ponytail": Style(_TIED, 0.06, 0.035, 0.06, sweep=0.15, knot=(-0.05, -1.08, 0.17, 0.72, 0.17)),
-    "receding": Style(_RECEDING, 0.035, 0.045, 0.05, density=1.0),
+    "bun": Style(_TIED, 0.06, 0.04, 0.05, knot=(1.05, -0.38, 0.26, 0.23, 0.26)),
+    "ponytail": Style(_TIED, 0.06, 0.035, 0.06, sweep=0.15, comb=0.06, knot=(-0.05, -1.08, 0.17, 0.72, 0.17)),
+    "receding": Style(_RECEDING, 0.04, 0.045, 0.05, density=1.0, gloss=0.6),
     "bob": Style(_FRINGE, 0.095, 0.11, 0.12, hang=-0.62, open_deg=60.0, flare=0.04),
-    "quiff": Style(_SHORT, 0.17, 0.035, 0.04, quiff=0.17, wave=0.015),
+    "quiff": Style(_SHORT, 0.17, 0.035, 0.04, quiff=0.17, wave=0.015, comb=0.05),
     "curly_long": Style(
-        _OVER_EARS, 0.19, 0.20, 0.20, quiff=0.05, hang=-0.95, wave=0.03, curl=0.045, open_deg=60.0, flare=0.12
+        _OVER_EARS,
+        0.19,
+        0.20,
+        0.20,
+        quiff=0.05,
+        hang=-0.95,
+        wave=0.03,
+        curl=0.045,
+        open_deg=60.0,
+        flare=0.12,
+        gloss=0.4,
+        density=1.4,
     ),
 }
 assert tuple(STYLES) == HAIR_STYLES
 
-_SCALARS = ("top", "sides", "back", "quiff", "open_deg", "wave", "curl", "density", "part", "sweep", "flare")
+_SCALARS = (
+    "top",
+    "sides",
+    "back",
+    "quiff",
+    "open_deg",
+    "wave",
+    "curl",
+    "density",
+    "part",
+    "sweep",
+    "flare",
+    "comb",
+    "gloss",
+)
 
 
 @lru_cache(maxsize=4)
@@ -115,6 +152,18 @@ def hair_line(values: Tensor, theta: Tensor) -> Tensor:
     return line - raised + sweep
 
 
+def part_of(values: Tensor) -> Tensor:
+    """Angle (B,) of the parting, radians from the front; towards the middle for long hair."""
+    long = _style_tables(str(values.device))[1]["hangs"][values[:, PARAMETER_INDEX["hair_style"]].long()]
+    side = values[:, PARAMETER_INDEX["hair_part"]]
+    return torch.where(long > 0, 0.25 * side, 0.30 * side + 0.35 * torch.sign(side + 1e-3))
+
+
+def style_value(values: Tensor, name: str) -> Tensor:
+    """One number (B,) of each head's hair style."""
+    return _style_tables(str(values.device))[1][name][values[:, PARAMETER_INDEX["hair_style"]].long()]
+
+
 def hair_geometry(values: Tensor, tables: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Shell of hair (B, N, 3) and coverage (B, N), tuft (B, M, 3) and coverage (B, M), for parameters and knot tables."""
     device = values.device
@@ -122,18 +171,18 @@ def hair_geometry(values: Tensor, tables: Tensor) -> tuple[Tensor, Tensor, Tenso
     _, scalars = _style_tables(str(device))
     style = values[:, PARAMETER_INDEX["hair_style"]].long()
     get = {name: tensor[style] for name, tensor in scalars.items()}
-    theta = (torch.arange(columns, device=device) / columns * 2 - 1) * math.pi
+    theta = torch.linspace(-math.pi, math.pi, columns, device=device)
     t = torch.linspace(0, 1, SCALP_ROWS, device=device)[:, None]
     line = hair_line(values, theta)
     points = _scalp(values, tables, get, theta, t, line)
-    hanging = _hanging(values, get, theta, points[:, -1], rows - SCALP_ROWS)
     hangs = (
         get["hangs"][:, None, None]
         * _smooth(theta.abs() * (180 / math.pi), get["open_deg"][:, None] - 5, get["open_deg"][:, None] + 4)[
             :, None
         ]
     )
-    edge = 1 - (1 - hangs) * _smooth(t, 0.93, 1.0)
+    hanging = _hanging(values, get, theta, points[:, -1], rows - SCALP_ROWS, hangs > 0.01)
+    edge = 1 - (1 - hangs) * _smooth(t, 0.86, 1.0)
     thin = (values[:, PARAMETER_INDEX["hair_style"]] == HAIR_STYLES.index("receding")).float()[:, None, None]
     crown = 1 - 0.45 * thin * (1 - _smooth(t, 0.25, 0.6))
     scalp_cover = get["density"][:, None, None] * edge * crown
@@ -162,7 +211,7 @@ def _scalp(
     thickness = field("top") * up + (field("sides") * (1 - behind) + field("back") * behind) * (1 - up)
     front = torch.exp(-((theta / 0.75) ** 2))
     thickness = thickness + field("quiff") * front * _smooth(t, 0.35, 0.85)
-    part_angle = 0.55 * torch.sign(values[:, PARAMETER_INDEX["hair_part"], None, None] + 1e-3)
+    part_angle = part_of(values)[:, None, None]
     parting = torch.exp(-(((theta - part_angle) / 0.13) ** 2)) * _smooth(t, 0.05, 0.3)
     thickness = thickness - field("part") * parting
     phase = 6.0 * values[:, PARAMETER_INDEX["cloth_hue"], None, None]
@@ -174,7 +223,7 @@ def _scalp(
         + 0.5 * field("wave") * _ripple(theta, t, phase, 6)
     )
     hangs = field("hangs") * (theta.abs() > 0.9)
-    tuck = 1 - (1 - hangs) * _smooth(t, 0.80, 1.0) * 0.93
+    tuck = 1 - (1 - hangs) * _smooth(t, 0.84, 1.0) * 0.95
     outward = torch.nn.functional.normalize(base - base.new_tensor([0.0, 0.10, -0.05]), dim=-1)
     return base + outward * (thickness.clamp(min=0.004) * tuck)[..., None]
 
@@ -189,12 +238,13 @@ def _ring(values_at: Tensor, theta: Tensor) -> Tensor:
     return torch.stack([radius * sin, y, radius * cos], -1)
 
 
-def _hanging(values: Tensor, get: dict[str, Tensor], theta: Tensor, ring: Tensor, rows: int) -> Tensor:
+def _hanging(
+    values: Tensor, get: dict[str, Tensor], theta: Tensor, ring: Tensor, rows: int, hangs: Tensor
+) -> Tensor:
     """Curtain (B, rows, C, 3) that hangs from the shell's last ring (B, C, 3)."""
     tau = torch.linspace(0, 1, rows + 1, device=ring.device)[1:, None]
-    end = torch.where(get["hangs"] > 0, get["hang"], torch.zeros_like(get["hang"]))[:, None, None]
     start = ring[:, None, :, 1]
-    stop = torch.minimum(end + 0.0 * start, start)
+    stop = torch.where(hangs, torch.minimum(get["hang"][:, None, None] + 0.0 * start, start), start)
     y = start + (stop - start) * tau
     flare = 1 + get["flare"][:, None, None] * torch.sin(math.pi * tau.clamp(max=0.8))
     phase = 6.0 * values[:, PARAMETER_INDEX["cloth_hue"], None, None]
@@ -205,11 +255,11 @@ def _hanging(values: Tensor, get: dict[str, Tensor], theta: Tensor, ring: Tensor
     )
     curl = get["curl"][:, None, None] * _ripple(theta, 2 * tau, phase, 9)
     radial = torch.stack([theta.sin().expand_as(y), torch.zeros_like(y), theta.cos().expand_as(y)], -1)
-    inward = 1 - 0.10 * _smooth(tau, 0.1, 1.0) * (get["flare"][:, None, None] < 0.03)
+    inward = 1 - 0.24 * _smooth(-y, -0.1, 1.1)
     points = torch.stack(
         [ring[:, None, :, 0] * flare * inward, y, ring[:, None, :, 2] * (1 - 0.25 * tau)], -1
     )
-    return points + radial * (sway + curl)[..., None]
+    return points + radial * ((sway + curl) * hangs)[..., None]
 
 
 def _tuft(values: Tensor, get: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -217,7 +267,7 @@ def _tuft(values: Tensor, get: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     rows, columns, _ = mesh.PART_GRIDS["bun"]
     device = values.device
     polar = torch.linspace(0.02, math.pi - 0.02, rows, device=device)[:, None]
-    turn = (torch.arange(columns, device=device) / columns * 2 - 1)[None] * math.pi
+    turn = torch.linspace(-math.pi, math.pi, columns, device=device)[None]
     direction = torch.stack(
         [polar.sin() * turn.sin(), polar.cos() + 0.0 * turn, polar.sin() * turn.cos()], -1
     )
@@ -278,13 +328,17 @@ def beard_field(values: Tensor, ax: Tensor, y: Tensor) -> Tensor:
         1 - _smooth(d, mesh.LIP_UPPER * width, mesh.LIP_UPPER * width + 0.02)
     )
     lips = lips * _smooth(width, 0.0, 0.25)
-    moustache = _smooth(-y, 0.445, 0.475) * (1 - _smooth(ax, 0.24, 0.32)) * _smooth(d, -0.06, 0.0)
+    moustache = _smooth(-y, 0.435, 0.495) * (1 - _smooth(ax, 0.18, 0.33)) * _smooth(d, -0.06, 0.0)
     chin = _smooth(-y, 0.71, 0.77) * (1 - _smooth(ax, 0.17, 0.26))
     ring = _smooth(-y, 0.5, 0.6) * _smooth(ax, 0.235, 0.27) * (1 - _smooth(ax, 0.29, 0.34))
     cheek_line = -0.50 + 0.50 * _smooth(ax, 0.30, 0.60) - 0.03
-    full = (1 - _smooth(y, cheek_line - 0.07, cheek_line + 0.02)) * (1 - _smooth(ax, 0.56, 0.66))
+    full = (
+        (1 - _smooth(y, cheek_line - 0.17, cheek_line + 0.04))
+        * (1 - _smooth(ax, 0.50, 0.64))
+        * _smooth(y, -1.10, -1.0)
+    )
     goatee = torch.maximum(torch.maximum(moustache, chin), ring)
     everything = torch.maximum(goatee, full)
     by_style = [torch.zeros_like(full), everything, moustache, goatee, everything, everything]
     mask = sum((style == i).float() * field for i, field in enumerate(by_style))
-    return mask * (1 - lips) * 1.3
+    return mask * (1 - lips) * 1.2

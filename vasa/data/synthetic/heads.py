@@ -90,7 +90,7 @@ class Identities:
         )
 
     def textures(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Atlases (U, size, 1.5 size, 4) and backgrounds (U, 3, size, size), uint8, of the distinct identities, and their rows (B,)."""
+        """Atlases (U, size, 2 size, 4) and backgrounds (U, 3, size, size), uint8, of the distinct identities, and their rows (B,)."""
         keys = [("texture", int(seed), size) for seed in self.seeds]
         distinct = list(dict.fromkeys(keys))
         made = self.memory.get(

@@ -59,10 +59,10 @@ KNOT_BACK_Y = (
 )
 KNOT_FRONT_Z = (
     0.0,
-    0.27,
-    0.49,
-    0.64,
-    0.725,
+    0.21,
+    0.43,
+    0.605,
+    0.715,
     0.765,
     0.745,
     0.74,
@@ -73,26 +73,26 @@ KNOT_FRONT_Z = (
     0.43,
     0.29,
     0.22,
-    0.22,
+    0.34,
 )
-KNOT_BACK_Z = (0.0, 0.29, 0.53, 0.69, 0.80, 0.86, 0.87, 0.86, 0.80, 0.70, 0.62, 0.56, 0.52, 0.48, 0.45, 0.52)
+KNOT_BACK_Z = (0.0, 0.22, 0.47, 0.66, 0.79, 0.86, 0.87, 0.86, 0.80, 0.70, 0.62, 0.56, 0.52, 0.48, 0.45, 0.52)
 KNOT_WIDTH = (
     0.0,
-    0.29,
-    0.49,
-    0.60,
-    0.66,
+    0.20,
+    0.385,
+    0.53,
+    0.632,
     0.685,
-    0.685,
-    0.655,
-    0.585,
-    0.51,
-    0.455,
-    0.42,
-    0.40,
-    0.375,
-    0.335,
+    0.682,
+    0.645,
+    0.562,
+    0.478,
+    0.405,
     0.36,
+    0.35,
+    0.345,
+    0.335,
+    0.50,
 )
 KNOT_POWER = (2.0, 2.0, 2.1, 2.2, 2.3, 2.35, 2.35, 2.3, 2.25, 2.2, 2.15, 2.1, 2.0, 2.0, 2.0, 2.0)
 """Rings of the mean head from crown (0) over brow (5), eyes (6), mouth (8), chin (10) and throat (13) to the neck's foot (15)."""
@@ -236,24 +236,27 @@ PART_GRIDS: dict[str, tuple[int, int, bool]] = {
     "tongue": (10, 14, False),
     "ear_left": (15, 21, False),
     "ear_right": (15, 21, False),
-    "torso": (14, 48, True),
+    "torso": (14, 49, False),
     "glasses": (6, 160, False),
     "beard": (22, 61, False),
-    "hair": (56, 96, True),
-    "bun": (14, 24, True),
+    "hair": (56, 97, False),
+    "bun": (14, 25, False),
 }
 """Rows, columns and whether the columns close for every part but the skin."""
 
-ATLAS_PATCHES = {  # left, top, width, height as shares of the atlas, whose width is 1.5 times its height
-    "skin": (0.0, 0.0, 2 / 3, 1.0),
-    "eye": (2 / 3, 0.0, 1 / 6, 0.25),
-    "mouth": (5 / 6, 0.0, 1 / 6, 0.25),
-    "cloth": (2 / 3, 0.25, 1 / 3, 0.25),
-    "hair": (2 / 3, 0.5, 1 / 3, 0.5),
+ATLAS_ASPECT = 2
+"""Width of an atlas over its height."""
+ATLAS_PATCHES = {  # left, top, width, height as shares of the atlas
+    "skin": (0.0, 0.0, 0.5, 1.0),
+    "eye": (0.5, 0.0, 0.125, 0.25),
+    "mouth": (0.625, 0.0, 0.125, 0.25),
+    "beard": (0.75, 0.0, 0.25, 0.25),
+    "cloth": (0.5, 0.25, 0.5, 0.25),
+    "hair": (0.5, 0.5, 0.5, 0.5),
 }
 PART_PATCH = {
     "skin": "skin", "eye_left": "eye", "eye_right": "eye", "cavity": "mouth", "teeth_upper": "mouth", "teeth_lower": "mouth",
-    "tongue": "mouth", "ear_left": "skin", "ear_right": "skin", "torso": "cloth", "glasses": "mouth", "beard": "hair", "hair": "hair",
+    "tongue": "mouth", "ear_left": "skin", "ear_right": "skin", "torso": "cloth", "glasses": "mouth", "beard": "beard", "hair": "hair",
     "bun": "hair",
 }  # fmt: skip
 MOUTH_TILES = {"cavity": 0, "teeth_upper": 1, "teeth_lower": 1, "tongue": 2, "glasses": 3}
@@ -272,8 +275,6 @@ def _part_uv(name: str, rows: int, columns: int, wrap: bool) -> Tensor:
     u = torch.arange(columns) / (columns if wrap else columns - 1)
     v = torch.linspace(0, 1, rows)
     uv = torch.stack(torch.meshgrid(v, u, indexing="ij")[::-1], -1).reshape(-1, 2)
-    if wrap:  # a texture that closes without a seam: there and back
-        uv = torch.stack([1 - (2 * uv[:, 0] - 1).abs(), uv[:, 1]], -1)
     if name == "teeth_lower":  # gums below
         uv = torch.stack([uv[:, 0], 1 - uv[:, 1]], -1)
     if name in MOUTH_TILES:

@@ -28,7 +28,7 @@ class Parameter:
     meaning: str
 
 
-def _shape(name: str, meaning: str, std: float = 0.45) -> Parameter:
+def _shape(name: str, meaning: str, std: float = 0.55) -> Parameter:
     return Parameter(name, 0.0, std, -1.0, 1.0, meaning)
 
 
@@ -109,8 +109,8 @@ LOOK_PARAMETERS = (
 CATEGORIES = ("hair_style", "beard_style", "glasses")
 PARAMETERS = SHAPE_PARAMETERS + LOOK_PARAMETERS
 PARAMETER_INDEX = {name: i for i, name in enumerate([p.name for p in PARAMETERS] + list(CATEGORIES))}
-RANDOMISED_SPREAD = 1.7
-"""How much wider shapes vary in the randomised mode (kept within 1.5 times the portrait range)."""
+RANDOMISED_SPREAD = 2.2
+"""How much wider shapes vary in the randomised mode (kept within twice the portrait range)."""
 
 
 def seed_generator(seed: int, stream: int) -> torch.Generator:
@@ -136,7 +136,7 @@ def _draw(seed: int, mode: str) -> Tensor:
     if mode == "randomised":
         shape = torch.arange(count) < len(SHAPE_PARAMETERS)
         std = torch.where(shape, std * RANDOMISED_SPREAD, std)
-        low, high = torch.where(shape, low * 1.5, low), torch.where(shape, high * 1.5, high)
+        low, high = torch.where(shape, low * 2.0, low), torch.where(shape, high * 2.0, high)
     values = torch.where(std > 0, (mean + std * normal).clamp(low, high), low + (high - low) * uniform)
     sex, pick = torch.rand((), generator=generator), torch.rand(3, generator=generator)
     values = _agree(values, float(sex))

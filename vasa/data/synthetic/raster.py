@@ -28,14 +28,17 @@ class Hits:
     def frame(self, size: int) -> Tensor:
         return torch.div(self.pixel, size * size, rounding_mode="floor")
 
+    def select(self, keep: Tensor) -> Hits:
+        """The hits where ``keep`` (N,) is true."""
+        return Hits(self.pixel[keep], self.face[keep], self.weights[keep], self.inverse_depth[keep])
 
-def _visible_triangles(x: Tensor, y: Tensor, faces: Tensor, two_sided: Tensor, usable: Tensor, size: int):
+
+def _visible_triangles(x: Tensor, y: Tensor, faces: Tensor, two_sided: Tensor, size: int):
     """Indices (M,) of triangles that may cover a pixel centre, with corner positions (M, 3), area and pixel box."""
     cx = [x[:, faces[:, k]] for k in range(3)]  # (B, T) each
     cy = [y[:, faces[:, k]] for k in range(3)]
     area = (cx[1] - cx[0]) * (cy[2] - cy[0]) - (cx[2] - cx[0]) * (cy[1] - cy[0])
     keep = (area < -1e-9) | (two_sided & (area > 1e-9))
-    keep &= usable[:, faces].all(-1) if usable.dim() == 2 else True
     index = torch.nonzero(keep.flatten())[:, 0]
     cx = torch.stack([c.flatten()[index] for c in cx], -1)
     cy = torch.stack([c.flatten()[index] for c in cy], -1)
@@ -49,25 +52,14 @@ def _visible_triangles(x: Tensor, y: Tensor, faces: Tensor, two_sided: Tensor, u
 
 
 def rasterise(
-    x: Tensor,
-    y: Tensor,
-    depth: Tensor,
-    faces: Tensor,
-    two_sided: Tensor,
-    layer: Tensor,
-    num_layers: int,
-    size: int,
-) -> list[Hits]:
-    """Nearest hits of each layer for vertices at pixel coordinates x, y (B, V) with ``depth`` > 0 (B, V) and faces (T, 3).
+    x: Tensor, y: Tensor, depth: Tensor, faces: Tensor, two_sided: Tensor, soft: Tensor, size: int
+) -> tuple[Hits, Hits, Hits]:
+    """Nearest hits of three layers (solid; soft seen from inside; soft seen from outside) for vertices at pixel coordinates x, y (B, V) with ``depth`` > 0 (B, V) and faces (T, 3).
 
-    two_sided (T,): also seen from behind. layer (T,): depth buffer a triangle belongs to. Pixel centres are at half integers.
+    two_sided (T,): also seen from behind. soft (T,): drawn with partial coverage. Pixel centres are at half integers.
     """
     batch, num_faces = x.shape[0], faces.shape[0]
-    usable = (depth > 0.05) & torch.isfinite(x)
-    all_usable = bool(usable.all())
-    triangle, cx, cy, area, box = _visible_triangles(
-        x, y, faces, two_sided, torch.ones(()) if all_usable else usable, size
-    )
+    triangle, cx, cy, area, box = _visible_triangles(x, y, faces, two_sided, size)
     face = triangle % num_faces
     frame = torch.div(triangle, num_faces, rounding_mode="floor")
     inverse = 1 / depth.clamp(min=0.05)
@@ -89,7 +81,8 @@ def rasterise(
             break
     if not pixels:
         empty = torch.zeros(0, dtype=torch.long, device=x.device)
-        return [Hits(empty, empty, x.new_zeros(0, 3), x.new_zeros(0)) for _ in range(num_layers)]
+        return (Hits(empty, empty, x.new_zeros(0, 3), x.new_zeros(0)),) * 3
+    layer = torch.where(soft[face], torch.where(area > 0, 1, 2), 0)
     return _nearest(
         torch.cat(pixels),
         torch.cat(owners),
@@ -97,7 +90,6 @@ def rasterise(
         corner_inverse,
         face,
         layer,
-        num_layers,
         batch * size * size,
     )
 
@@ -131,22 +123,20 @@ def _nearest(
     corner_inverse: Tensor,
     face: Tensor,
     layer: Tensor,
-    num_layers: int,
     num_pixels: int,
-) -> list[Hits]:
+) -> tuple[Hits, Hits, Hits]:
     """Keeps the nearest hit of each pixel and layer."""
     share = weights * corner_inverse[owner]
     inverse = share.sum(-1).clamp(min=1e-6)
     bits = inverse.contiguous().view(torch.int32).long()
     key = ((2**31 - 1 - bits) << 32) | torch.arange(len(pixel), device=pixel.device)
-    buffer = torch.full((num_layers * num_pixels,), _FAR, device=pixel.device)
-    buffer.scatter_reduce_(0, layer[face[owner]] * num_pixels + pixel, key, "amin")
+    buffer = torch.full((3 * num_pixels,), _FAR, device=pixel.device)
+    buffer.scatter_reduce_(0, layer[owner] * num_pixels + pixel, key, "amin")
     hits = []
-    for index in range(num_layers):
-        nearest = buffer[index * num_pixels : (index + 1) * num_pixels]
+    for nearest in buffer.split(num_pixels):
         covered = torch.nonzero(nearest != _FAR)[:, 0]
         winner = nearest[covered] & 0xFFFFFFFF
         hits.append(
             Hits(covered, face[owner[winner]], share[winner] / inverse[winner, None], inverse[winner])
         )
-    return hits
+    return hits[0], hits[1], hits[2]

@@ -56,10 +56,10 @@ class Rendered:
 
 @lru_cache(maxsize=4)
 def _face_tables(device: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Per triangle: seen from both sides; layer (0 solid, 1 soft); mask value."""
+    """Per triangle: seen from both sides; drawn with coverage; mask value."""
     t = mesh.template(device)
     two_sided = torch.tensor([name in mesh.TWO_SIDED for name in mesh.PARTS], device=device)
-    soft = torch.tensor([int(name in mesh.SOFT_PARTS) for name in mesh.PARTS], device=device)
+    soft = torch.tensor([name in mesh.SOFT_PARTS for name in mesh.PARTS], device=device)
     body = torch.full((len(mesh.PARTS),), HEAD, device=device)
     body[mesh.PARTS.index("torso")] = TORSO
     mask = body[t.face_part]
@@ -87,11 +87,11 @@ def _screen(points: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return (uv[..., 0] + 1) * (size / 2), (uv[..., 1] + 1) * (size / 2), CAMERA_DISTANCE - points[..., 2]
 
 
-def _rasterise(points: Tensor, size: int) -> list[raster.Hits]:
+def _rasterise(points: Tensor, size: int) -> tuple[raster.Hits, raster.Hits, raster.Hits]:
     device = str(points.device)
-    two_sided, layer, _ = _face_tables(device)
+    two_sided, soft, _ = _face_tables(device)
     x, y, depth = _screen(points, size)
-    return raster.rasterise(x, y, depth, mesh.template(device).faces, two_sided, layer, 2, size)
+    return raster.rasterise(x, y, depth, mesh.template(device).faces, two_sided, soft, size)
 
 
 @torch.no_grad()
@@ -114,22 +114,20 @@ def render(identities: Identities, animation: Animation, size: int = 128, qualit
     packed = torch.cat(
         [points, normals, tangents, shading.vertex_attributes(geometry, animation.controls, head_points)], -1
     )
-    solid, soft = _rasterise(points, fine)
+    solid, *shells = _rasterise(points, fine)
     atlas, background, rows = identities.textures(texture_size(size))
     light = shading.lights(identities)
-    image = _background(background, rows, fine)
     batch = len(identities)
-    flat = image.permute(0, 2, 3, 1).reshape(-1, 3)
-    colour, _ = shading.shade(solid, fine, packed, atlas, rows, light, soft=False)
-    flat[solid.pixel] = colour
-    solid_inverse = flat.new_zeros(batch * fine * fine)
-    solid_inverse[solid.pixel] = solid.inverse_depth
-    front = soft.inverse_depth >= solid_inverse[soft.pixel] * (1 - 1e-4)
-    soft = raster.Hits(soft.pixel[front], soft.face[front], soft.weights[front], soft.inverse_depth[front])
-    colour, cover = shading.shade(soft, fine, packed, atlas, rows, light, soft=True)
-    flat[soft.pixel] = torch.lerp(flat[soft.pixel], colour, cover[:, None])
+    flat = _background(background, rows, fine).permute(0, 2, 3, 1).reshape(-1, 3)
+    flat[solid.pixel], _ = shading.shade(solid, fine, packed, atlas, rows, light, soft=False)
+    drawn = []
+    for hits in shells:  # first what is seen from inside, then the outside over it
+        hits = _in_front(hits, solid, batch * fine * fine)
+        colour, cover = shading.shade(hits, fine, packed, atlas, rows, light, soft=True)
+        flat[hits.pixel] = torch.lerp(flat[hits.pixel], colour, cover[:, None])
+        drawn.append((hits, cover))
     image = flat.reshape(batch, fine, fine, 3).permute(0, 3, 1, 2)
-    seen = _seen(points, solid, soft, cover, size, samples)
+    seen = _seen(points, solid, drawn, size, samples)
     if samples > 1:
         image = F.avg_pool2d(image, samples)
     if identities.mode == "randomised":
@@ -162,29 +160,38 @@ def _background(background: Tensor, rows: Tensor, size: int) -> Tensor:
     return resized[rows]
 
 
-def _seen(points: Tensor, solid: raster.Hits, soft: raster.Hits, cover: Tensor, size: int, samples: int):
+def _in_front(hits: raster.Hits, solid: raster.Hits, num_pixels: int) -> raster.Hits:
+    """The hits that no solid surface hides."""
+    nearest = hits.inverse_depth.new_zeros(num_pixels)
+    nearest[solid.pixel] = solid.inverse_depth
+    keep = hits.inverse_depth >= nearest[hits.pixel] * (1 - 1e-4)
+    return hits.select(keep)
+
+
+def _seen(
+    points: Tensor, solid: raster.Hits, drawn: list[tuple[raster.Hits, Tensor]], size: int, samples: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """What is seen at pixel centres: face (B, S, S) with -1 for background, weights (B, S, S, 3), depth (B, S, S)."""
     batch = len(points)
     if samples > 1:  # pixel centres lie between samples: look once more, through centres only
-        dense = _rasterise(points, size)
-        fine_cover = points.new_zeros(batch * (size * samples) ** 2)
-        fine_cover[soft.pixel] = cover
-        share = F.avg_pool2d(fine_cover.reshape(batch, 1, size * samples, size * samples), samples).flatten()
-        solid, soft = dense
-        near = points.new_zeros(batch * size * size)
-        near[solid.pixel] = solid.inverse_depth
-        keep = (share[soft.pixel] >= SOFT_SHARE) & (soft.inverse_depth >= near[soft.pixel] * (1 - 1e-4))
+        solid, *shells = _rasterise(points, size)
+        layers = []
+        for hits, (fine_hits, cover) in zip(shells, drawn, strict=True):
+            fine = points.new_zeros(batch * (size * samples) ** 2)
+            fine[fine_hits.pixel] = cover
+            share = F.avg_pool2d(fine.reshape(batch, 1, size * samples, size * samples), samples).flatten()
+            hits = _in_front(hits, solid, batch * size * size)
+            layers.append(hits.select(share[hits.pixel] >= SOFT_SHARE))
     else:
-        keep = cover >= SOFT_SHARE
+        layers = [hits.select(cover >= SOFT_SHARE) for hits, cover in drawn]
     face = torch.full((batch * size * size,), -1, dtype=torch.long, device=points.device)
     weights = points.new_zeros(batch * size * size, 3)
     depth = points.new_full((batch * size * size,), 1e3)
-    for hits, chosen in ((solid, slice(None)), (soft, keep)):
-        pixel = hits.pixel[chosen]
-        face[pixel], weights[pixel], depth[pixel] = (
-            hits.face[chosen],
-            hits.weights[chosen],
-            1 / hits.inverse_depth[chosen],
+    for hits in (solid, *layers):
+        face[hits.pixel], weights[hits.pixel], depth[hits.pixel] = (
+            hits.face,
+            hits.weights,
+            1 / hits.inverse_depth,
         )
     return face.view(batch, size, size), weights.view(batch, size, size, 3), depth.view(batch, size, size)
 

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from vasa.data.synthetic import mesh
+from vasa.data.synthetic import hair, mesh
 from vasa.data.synthetic.expression import lid_opening, mouth_parts
 from vasa.data.synthetic.heads import Identities
 from vasa.data.synthetic.parameters import seed_generator
 from vasa.data.synthetic.raster import Hits
 from vasa.data.synthetic.shape import Geometry, smoothstep
+from vasa.records import CONTROL_INDEX
 
 SPECULAR = {  # strength and sharpness of the highlight by part
     "skin": (0.16, 14.0), "eye_left": (1.1, 240.0), "eye_right": (1.1, 240.0), "cavity": (0.0, 8.0), "teeth_upper": (0.25, 30.0),
     "teeth_lower": (0.25, 30.0), "tongue": (0.25, 20.0), "ear_left": (0.12, 14.0), "ear_right": (0.12, 14.0), "torso": (0.02, 8.0),
-    "glasses": (0.7, 40.0), "beard": (0.10, 12.0), "hair": (0.30, 30.0), "bun": (0.30, 30.0),
+    "glasses": (0.7, 40.0), "beard": (0.05, 30.0), "hair": (0.16, 70.0), "bun": (0.16, 70.0),
 }  # fmt: skip
 
 
@@ -30,6 +31,7 @@ class Lights:
     direction: Tensor
     colour: Tensor
     harmonics: Tensor
+    hair_gloss: Tensor
 
 
 def lights(identities: Identities) -> Lights:
@@ -51,7 +53,7 @@ def lights(identities: Identities) -> Lights:
             [0.75 + 0.5 * torch.rand(3, generator=seed_generator(int(seed), 41)) for seed in identities.seeds]
         )
         colour = colour * tint.to(yaw.device)
-    return Lights(direction, colour, harmonics)
+    return Lights(direction, colour, harmonics, hair.style_value(identities.values, "gloss"))
 
 
 def vertex_normals(points: Tensor, neighbours: Tensor) -> Tensor:
@@ -86,8 +88,10 @@ def vertex_attributes(geometry: Geometry, controls: Tensor, head_points: Tensor)
         )
         x = (head_points[:, t.slices[name], 0] - geometry.eye_centre[:, i, 0, None]).abs()
         out[:, t.slices[name], 0] *= 1 - 0.35 * smoothstep(x, 0.07, 0.17)
+    opened = controls[:, CONTROL_INDEX["jaw"]] + 0.3 * controls[:, CONTROL_INDEX["lip_pucker"]]
+    light_in = 0.35 + 0.65 * smoothstep(opened, 0.02, 0.30)  # little light falls through barely parted lips
     for name, shade in _mouth_shade(device).items():
-        out[:, t.slices[name], 0] = shade
+        out[:, t.slices[name], 0] = shade * light_in[:, None]
     rows, columns = t.shapes["ear_left"]
     u = torch.linspace(0, 1.25, columns, device=controls.device).expand(rows, columns).flatten()
     ear = 0.97 - 0.35 * torch.exp(-(((u - 0.42) / 0.22) ** 2)) - 0.25 * torch.exp(-((u / 0.12) ** 2))
@@ -162,8 +166,9 @@ def shade(
     half = F.normalize(direction + view, dim=-1)
     if soft:
         tangent = F.normalize(attributes[:, 6:9], dim=-1)
-        along = (tangent * half).sum(-1, keepdim=True)
-        glint = strength * (1 - along**2).clamp(min=1e-4) ** (sharpness / 2) * (0.35 + texel[:, 3:4])
+        along = (tangent * half).sum(-1, keepdim=True) + 0.22 * (texel[:, 3:4] - 0.5)
+        glint = strength * (1 - along**2).clamp(min=1e-4) ** (sharpness / 2) * (0.3 + texel[:, 3:4])
+        glint = glint * light.hair_gloss[frame, None] * smoothstep(lambert, -0.1, 0.5)
         diffuse = ((lambert + 0.35) / 1.35).clamp(min=0)
     else:
         glint = strength * texel[:, 3:4] * (normal * half).sum(-1, keepdim=True).clamp(min=1e-4) ** sharpness

@@ -75,7 +75,7 @@ def _nose(c: FaceCoordinates) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Fields of the nose: its wedge, the hump of its bridge, tip, wings."""
     t = ((0.11 - c.y) / 0.46).clamp(0, 1)
     under = 1 - smoothstep(-c.y, 0.355, 0.435)
-    spread = 0.052 + 0.036 * t
+    spread = 0.058 + 0.044 * t
     ridge = torch.exp(-((c.ax / spread) ** 2.2))
     wedge = t**1.1 * ridge * under
     hump = gaussian(c.y, -0.08, 0.10) * ridge
@@ -108,7 +108,7 @@ def depth_fields(device: str = "cpu") -> tuple[Tensor, tuple[tuple[float, float,
         (gaussian(c.x, 0.0, 0.15) * gaussian(c.y, -0.895, 0.075), 0.045, 0.045, "chin_forward"),
         (gaussian(c.x, 0.0, 0.022) * gaussian(c.y, -0.90, 0.05), 0.0, -0.012, "chin_cleft"),
         (gaussian(c.x, 0.0, 0.024) * gaussian(c.y, -0.475, 0.045), -0.012, -0.006, "lip_bow"),
-        (wedge, 0.205, 0.045, "nose_height"),
+        (wedge, 0.190, 0.045, "nose_height"),
         (hump, 0.0, 0.028, "nose_bridge"),
         (tip, 0.040, 0.020, "nose_tip"),
         (wings, 0.088, 0.012, "nostril_width"),
@@ -140,16 +140,16 @@ def plane_fields(device: str = "cpu") -> tuple[Tensor, Tensor, tuple[tuple[float
     )
     corner = gaussian(c.ax, mesh.MOUTH_HALF_WIDTH, 0.10) * gaussian(c.y, mesh.MOUTH_Y, 0.10)
     fields = [
-        (c.side * eye_gauss, zero, 0.035, "eye_spacing"),
+        (c.side * eye_gauss, zero, 0.05, "eye_spacing"),
         ((c.ax - mesh.EYE_X) * c.side * eye, c.y * eye * 0.0, 0.14, "eye_size"),
         (zero, (c.ax - mesh.EYE_X) * eye, 0.16, "eye_tilt"),
-        (zero, eye_gauss, 0.022, "eye_height"),
+        (zero, eye_gauss, 0.055, "eye_height"),
         (c.x * nose, zero, 0.28, "nose_width"),
         (c.x * wings, zero, 0.22, "nostril_width"),
-        (zero, nose * gaussian(c.y, -0.36, 0.12), -0.045, "nose_length"),
+        (zero, nose * gaussian(c.y, -0.36, 0.12), -0.07, "nose_length"),
         (zero, gaussian(c.x, 0.0, 0.09) * gaussian(c.y, -0.34, 0.06), 0.022, "nose_upturn"),
-        (c.x * mouth, zero, 0.16, "mouth_width"),
-        (zero, mouth, 0.030, "mouth_height"),
+        (c.x * mouth, zero, 0.20, "mouth_width"),
+        (zero, mouth, 0.065, "mouth_height"),
         (zero, upper_pull * c.lip_window.sqrt() * ~c.below_lip, 0.42, "lip_upper"),
         (zero, lower_pull * c.lip_window.sqrt() * c.below_lip, 0.36, "lip_lower"),
         (zero, bow, 0.014, "lip_bow"),
@@ -171,7 +171,7 @@ def knot_tables(values: Tensor) -> Tensor:
     jaw = gaussian(knots, 9.6, 1.6)
     tables[:, 4] *= (
         1
-        + (0.085 * get("head_width")) * (knots < 13)
+        + (0.11 * get("head_width")) * (knots < 13)
         + 0.05 * get("forehead_width") * gaussian(knots, 3.5, 1.6)
         + 0.10 * get("jaw_width") * jaw
         + 0.13 * get("chin_width") * gaussian(knots, 10.8, 0.9)
@@ -179,7 +179,7 @@ def knot_tables(values: Tensor) -> Tensor:
         + 0.20 * get("neck_width") * smoothstep(knots, 12.0, 14.0)
     )
     tables[:, 5] += 0.35 * get("jaw_square") * jaw
-    tables[:, 0] += 0.06 * get("crown_height") * smoothstep(-knots, -5.0, -1.0) - 0.055 * get(
+    tables[:, 0] += 0.06 * get("crown_height") * smoothstep(-knots, -5.0, -1.0) - 0.085 * get(
         "chin_length"
     ) * gaussian(knots, 10.8, 1.5)
     tables[:, 1] += 0.06 * get("crown_height") * smoothstep(-knots, -5.0, -1.0) - 0.02 * get(
@@ -263,7 +263,8 @@ def ear_points(values: Tensor, tables: Tensor) -> Tensor:
     )
     rim = rim * smoothstep(v, 0.0, 0.12) * smoothstep(-v, -1.0, -0.85)
     lift = torch.where(u <= 1, u, 1.0) * width * out + rim - (u - 1).clamp(min=0) * 0.14
-    side = tables[:, 4, 6:8].mean(-1)[:, None, None]
+    ring = mesh.knot_basis(5.9 + 1.9 * v * size)[:, :, 0]  # the head narrows behind the lobe
+    side = torch.einsum("bk,brk->br", tables[:, 4], ring)[..., None]
     x = side - 0.025 + lift * size
     y = (0.13 - 0.46 * v * size - 0.02 * (1 - size)).expand_as(x) + 0.06 * back
     z = (0.02 + 0.05 * v - back * size * 0.95).expand_as(x)
@@ -277,7 +278,7 @@ def torso_points(values: Tensor) -> Tensor:
     rows, columns, _ = mesh.PART_GRIDS["torso"]
     device = values.device
     t = torch.linspace(0, 1, rows, device=device)
-    theta = (torch.arange(columns, device=device) / columns * 2 - 1) * math.pi
+    theta = torch.linspace(-math.pi, math.pi, columns, device=device)
     stops = torch.tensor([0.0, 0.10, 0.35, 0.55, 0.75, 1.0], device=device)
     tables = {
         "width": (0.27, 0.40, 0.90, 1.26, 1.42, 1.45),

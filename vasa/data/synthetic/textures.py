@@ -1,6 +1,6 @@
 """Painting an identity's texture atlas and background, once per identity; and degrading finished pictures.
 
-An atlas (A, 1.5 A, 4) uint8 holds patches of skin, eye, mouth, clothes and hair (mesh.ATLAS_PATCHES). RGB is sRGB albedo; the
+An atlas (A, 2 A, 4) uint8 holds patches of skin, eye, mouth, clothes and hair (mesh.ATLAS_PATCHES). RGB is sRGB albedo; the
 fourth channel is gloss, or, in the hair patch, the strand noise that coverage is compared with. The skin is painted in template
 face coordinates, so a wrinkle, a lip or a brow is at the same material point on every identity.
 """
@@ -88,19 +88,20 @@ class Painter:
         return 2 * patterns.fractal_noise(self.rng(stream), self.size, self.size, rows, columns, octaves) - 1
 
     def atlas(self) -> Tensor:
-        """The whole atlas (A, 1.5 A, 4) uint8."""
+        """The whole atlas (A, 2 A, 4) uint8."""
         size = self.size
-        sheet = torch.zeros(size, size * 3 // 2, 4)
+        sheet = torch.zeros(size, size * mesh.ATLAS_ASPECT, 4)
         for name, paint in (
             ("skin", self.skin),
             ("eye", self.eye),
             ("mouth", self.mouth),
             ("cloth", self.cloth),
             ("hair", self.hair),
+            ("beard", self.beard),
         ):
             left, top, width, height = mesh.ATLAS_PATCHES[name]
-            rows, columns = round(height * size), round(width * 1.5 * size)
-            first_row, first_column = round(top * size), round(left * 1.5 * size)
+            rows, columns = round(height * size), round(width * mesh.ATLAS_ASPECT * size)
+            first_row, first_column = round(top * size), round(left * mesh.ATLAS_ASPECT * size)
             sheet[first_row : first_row + rows, first_column : first_column + columns] = paint(rows, columns)
         return (sheet.clamp(0, 1) * 255).round().to(torch.uint8)
 
@@ -130,6 +131,7 @@ class Painter:
     def _complexion(self) -> Tensor:
         t = self.texels
         mottled = 0.030 * self.noise(1, 12, 14, 3) + 0.022 * self.noise(2, 110, 120)
+        mottled = mottled * (1 - 0.85 * smoothstep(t.s, 11.2, 12.2))
         colour = self.colours.skin * (1 + mottled)[..., None]
         dark = self.get("skin_tone")
         red = gaussian(t.ax, 0.40, 0.17) * gaussian(t.y, -0.28, 0.15) + 0.8 * gaussian(
@@ -174,7 +176,7 @@ class Painter:
         u = ((-0.38 - t.y) / 0.30).clamp(0, 1)
         curve = 0.115 + 0.19 * u**0.75
         fold = (
-            torch.exp(-(((t.ax - curve) / 0.020) ** 2))
+            torch.exp(-(((t.ax - curve) / 0.026) ** 2))
             * smoothstep(-t.y, 0.37, 0.43)
             * (1 - smoothstep(-t.y, 0.58, 0.72))
         )
@@ -194,7 +196,7 @@ class Painter:
             t.ax, 0.0, 0.15
         )
         amount = (
-            fold * (0.06 + 0.26 * age) + trough * (0.03 + 0.15 * age) + forehead * 0.20 * max(age - 0.2, 0.0) * 1.4
+            fold * (0.04 + 0.17 * age) + trough * (0.03 + 0.15 * age) + forehead * 0.12 * max(age - 0.2, 0.0) * 1.4
             + feet * 0.28 * max(age - 0.3, 0.0) + glabella * 0.16 * age + crease * 0.08
         )  # fmt: skip
         amount = amount * (t.z > 0.1)
@@ -283,7 +285,8 @@ class Painter:
         if style == "none":
             return colour
         field = hair.beard_field(self.values[None], t.ax, t.y)[0].clamp(0, 1) * (t.z > -0.1)
-        grain = 0.55 + 0.45 * self.noise(11, 150, 170)
+        field = field * (1 - smoothstep(t.s, 11.0, 12.2))
+        grain = 0.5 + 0.7 * torch.rand(self.size, self.size, generator=self.rng(11)) - 0.15
         amount = field * grain.clamp(0, 1) * (0.50 if style == "stubble" else 0.80)
         return colour * (1 - amount[..., None]) + 0.7 * self.colours.hair * amount[..., None]
 
@@ -418,37 +421,62 @@ class Painter:
         return torch.cat([colour, torch.full((rows, columns, 1), 0.1)], -1)
 
     def hair(self, rows: int, columns: int) -> Tensor:
-        """Strands along v: colour, and in the fourth channel the noise that coverage is compared with."""
-        curl = self.get("hair_curl") + (
-            1.0 if HAIR_STYLES[int(self.get("hair_style"))] in ("afro", "curly_long") else 0.0
+        """Strands from the crown (v = 0) outwards: colour, and in the fourth channel the noise that coverage is compared with."""
+        curly = (
+            HAIR_STYLES[int(self.get("hair_style"))] in ("afro", "curly_long") or self.get("hair_curl") > 0.75
         )
-        stretch = 5 if curl < 0.8 else 26
-        fine = patterns.fractal_noise(self.rng(17), rows, columns, stretch, 110, 2)
-        locks = patterns.fractal_noise(self.rng(18), rows, columns, max(stretch // 2, 3), 26, 2)
-        if curl < 0.8:
-            bend = (0.010 + 0.012 * max(curl, 0)) * torch.sin(torch.linspace(0, 14, rows))[:, None]
-            axis = torch.stack(
-                torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij")[
-                    ::-1
-                ],
-                -1,
-            )
-            axis[..., 0] += bend + 0.04 * (locks - 0.5)
-            fine = F.grid_sample(fine[None, None], axis[None], padding_mode="reflection", align_corners=True)[
-                0, 0
-            ]
-        shade = 0.50 + 0.62 * fine + 0.42 * (locks - 0.5)
-        colour = (
-            self.colours.hair
-            * shade[..., None]
-            * (1 + 0.25 * (locks - 0.5)[..., None] * torch.tensor([1.0, 0.6, 0.2]))
-        )
+        if curly:
+            fine = patterns.fractal_noise(self.rng(17), rows, columns, 34, 78, 2, 0.8)
+            locks = patterns.fractal_noise(self.rng(18), rows, columns, 9, 22, 2)
+            fine = (0.5 - (fine - 0.5).abs() * 2.2 + 0.25).clamp(0, 1)  # ridges read as curls
+        else:
+            grid = self._combed(rows, columns)
+            strands = patterns.fractal_noise(self.rng(17), rows, columns, 3, 230, 2, 0.7)
+            clumps = patterns.fractal_noise(self.rng(18), rows, columns, 3, 40, 2)
+            fine, locks = F.grid_sample(
+                torch.stack([strands, clumps])[None], grid, padding_mode="reflection", align_corners=True
+            )[0]
+        shade = 0.62 + 0.50 * (fine - 0.5) + 0.55 * (locks - 0.5)
+        roots = 0.85 + 0.15 * smoothstep(torch.linspace(0, 1, rows), 0.0, 0.35)[:, None]
+        warmth = (0.30 * (locks - 0.5))[..., None] * torch.tensor([1.0, 0.5, 0.1])
+        colour = self.colours.hair * (1.15 * shade * roots)[..., None] * (1 + warmth)
         if self.mode == "randomised":
             generator = self.rng(19)
             if float(torch.rand((), generator=generator)) < 0.45:
                 pattern = patterns.random_pattern(generator, rows, columns).permute(1, 2, 0)
                 colour = pattern * (0.6 + 0.6 * shade[..., None])
-        strand = (0.72 * fine + 0.28 * locks - 0.5) * 1.7 + 0.5
+        strand = (0.75 * fine + 0.25 * locks - 0.5) * 1.8 + 0.5
+        return torch.cat([colour.clamp(0, 1), strand.clamp(0, 1)[..., None]], -1)
+
+    def _combed(self, rows: int, columns: int) -> Tensor:
+        """Where each texel of the hair patch reads the strands (1, rows, columns, 2): they lean away from the parting, and wave."""
+        values = self.values[None]
+        comb = float(hair.style_value(values, "comb"))
+        part = float(hair.part_of(values)) / (2 * math.pi) + 0.5
+        v, u = torch.linspace(0, 1, rows)[:, None], torch.linspace(0, 1, columns)[None]
+        scalp = (v / 0.64).clamp(max=1)
+        front = torch.exp(-(((u - 0.5) / 0.22) ** 2))
+        lean = comb * torch.sign(u - part + 0 * v) * scalp**1.5 * front
+        wavy = (
+            0.004 + 0.006 * max(self.get("hair_curl"), 0.0) + 0.10 * float(hair.style_value(values, "wave"))
+        )
+        slow = patterns.fractal_noise(self.rng(22), rows, columns, 5, 16, 2) - 0.5
+        across = u - lean + wavy * torch.sin(16 * v + 6 * slow) + 0.012 * slow
+        return torch.stack([2 * across - 1, (2 * v - 1).expand(rows, columns)], -1)[None]
+
+    def beard(self, rows: int, columns: int) -> Tensor:
+        """Short, slightly curled hairs; fourth channel as in the hair patch."""
+        fine = patterns.fractal_noise(self.rng(23), rows, columns, 26, 90, 2, 0.8)
+        locks = patterns.fractal_noise(self.rng(24), rows, columns, 10, 22, 2)
+        shade = 0.62 + 0.7 * (fine - 0.5) + 0.4 * (locks - 0.5)
+        colour = 0.9 * self.colours.hair * shade[..., None]
+        if self.mode == "randomised":
+            generator = self.rng(25)
+            if float(torch.rand((), generator=generator)) < 0.45:
+                colour = patterns.random_pattern(generator, rows, columns).permute(1, 2, 0) * (
+                    0.6 + 0.6 * shade[..., None]
+                )
+        strand = (0.8 * fine + 0.2 * locks - 0.5) * 1.7 + 0.5
         return torch.cat([colour.clamp(0, 1), strand.clamp(0, 1)[..., None]], -1)
 
     def background(self, size: int) -> Tensor:
