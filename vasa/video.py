@@ -16,7 +16,7 @@ import tempfile
 import threading
 import wave
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -145,7 +145,7 @@ def _frame_times(path: Path) -> tuple[np.ndarray, float, float, float]:
         ]
         if not packets:
             raise ValueError(f"video {str(path)!r} holds no frames; the file may be damaged.")
-        seconds_per_tick = float(stream.time_base)
+        seconds_per_tick = float(stream.time_base or 1 / rate)
         if any(pts is None for pts, _ in packets):  # containers such as AVI: the rate is all there is
             return np.arange(len(packets), dtype=np.float64), 1 / rate, len(packets) / rate, 0.0
         ticks = np.unique(np.array([pts for pts, _ in packets], dtype=np.int64))
@@ -217,7 +217,10 @@ class _DecordDecoder:
             yield place, self._reader[place].asnumpy()
 
 
-_BACKENDS = {"pyav": _PyavDecoder, "decord": _DecordDecoder}
+_BACKENDS: dict[str, Callable[[Path, np.ndarray], _Decoder]] = {
+    "pyav": _PyavDecoder,
+    "decord": _DecordDecoder,
+}
 
 
 # --- writing ---
@@ -263,7 +266,7 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # The folder's name is ours, so neither a leading dash nor a percent sign in the user's name reaches the encoder.
+        # The names inside are ours, so no dash or percent sign of the user's name reaches the encoder.
         self._folder = tempfile.TemporaryDirectory(prefix=".vasa-", dir=self.path.parent)
         self._silent = Path(self._folder.name) / "silent.mp4"
         source = [

@@ -1,4 +1,4 @@
-"""Two runs become one folder that inference loads; what does not belong together, or is damaged, is refused."""
+"""Two runs become one folder that inference loads; what does not belong together or is damaged is refused."""
 
 import json
 
@@ -22,7 +22,7 @@ from vasa.pretrained.speech import build_speech_encoder
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, request):
-    """Untrained runs of the tiny classes: face.safetensors and motion.safetensors, as training writes them."""
+    """Untrained runs of the tiny classes: face and motion.safetensors, as training writes them."""
     folder = tmp_path_factory.mktemp("runs")
     torch.manual_seed(0)
     tiny = yaml.safe_load((request.config.rootpath / "configs" / "face" / "tiny.yaml").read_text())
@@ -30,7 +30,9 @@ def runs(tmp_path_factory, request):
     save_weights(folder / "face.safetensors", face.state_dict(), face.describe(), {"steps": 10})
     speech = SpeechConfig()
     small = TransformerConfig(width=16, num_layers=1, num_heads=2, feedforward=16)
-    config = MotionConfig(window_frames=10, history_frames=2, transformer=small, sampler=SamplerConfig(steps=2))
+    config = MotionConfig(
+        window_frames=10, history_frames=2, transformer=small, sampler=SamplerConfig(steps=2)
+    )
     motion = MotionDiffusion(config, face.layout, build_speech_encoder(speech).dim)
     save_motion(
         folder / "motion.safetensors",
@@ -63,7 +65,12 @@ def test_a_bundle_speaks(bundled, drawn_face):
 
 
 def test_a_bundle_holds_half_precision_its_facts_and_a_card(bundled, runs):
-    assert sorted(path.name for path in bundled.iterdir()) == ["README.md", "bundle.json", "face.safetensors", "motion.safetensors"]
+    assert sorted(path.name for path in bundled.iterdir()) == [
+        "README.md",
+        "bundle.json",
+        "face.safetensors",
+        "motion.safetensors",
+    ]
     facts = json.loads((bundled / "bundle.json").read_text())
     assert facts["face_sha256"] == content_hash(bundled / "face.safetensors")
     assert facts["trained_face_sha256"] == content_hash(runs / "face.safetensors")
@@ -81,9 +88,13 @@ def test_the_card_shows_measured_numbers(runs, tmp_path):
 
 def test_a_motion_model_of_another_face_is_refused(runs, tmp_path):
     face = load_weights(runs / "face.safetensors")
-    changed = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in face.tensors.items()}
+    changed = {
+        name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in face.tensors.items()
+    }
     save_weights(tmp_path / "face.safetensors", changed, face.config, {})
-    with pytest.raises(CheckpointError, match="trained on the motion of face .* encode the motion with this face"):
+    with pytest.raises(
+        CheckpointError, match="trained on the motion of face .* encode the motion with this face"
+    ):
         bundle(BundleRun(face=tmp_path, motion=runs, output=tmp_path / "demo"))
     assert not (tmp_path / "demo").exists()
 

@@ -79,7 +79,7 @@ def test_memory_does_not_grow_with_the_sound(talking_face, picture):
         return used
 
     peak(2)
-    # Above one chunk the peak is the chunk's, whatever the length. What torch holds is bounded by the batch (see above).
+    # Above one chunk the peak is the chunk's. What torch holds is bounded by the batch (see above).
     assert peak(8 * FEATURE_CHUNK_S) < 1.2 * peak(2 * FEATURE_CHUNK_S)
 
 

@@ -60,29 +60,27 @@ def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
     started = time.perf_counter()
     files = output_files(config)
     check_video_path(files.video)
-    controls = {
-        "gaze_yaw": math.radians(config.gaze_yaw),
-        "gaze_pitch": math.radians(config.gaze_pitch),
-        "distance": config.distance,
-        "emotion": config.emotion,
-    }
-    conditions(**controls)
-    photo = None if config.image is None else read_picture(config.image)
+    gaze_yaw, gaze_pitch = math.radians(config.gaze_yaw), math.radians(config.gaze_pitch)
+    conditions(gaze_yaw, gaze_pitch, config.distance, config.emotion)
+    photo, known = None if config.image is None else read_picture(config.image), None
     waveform, audio_hz = _sound(config)
     face = face or TalkingFace.from_pretrained(config.checkpoint, config.device, config.detector)
+    if photo is None:
+        photo, known = demo_portrait(config.seed, config.size)
     generation = face.generate(
-        demo_portrait(config.seed, config.size) if photo is None else photo,
+        face.prepare(photo, config.size, config.allow_centre_crop, known),
         waveform,
         audio_hz,
-        **controls,
+        gaze_yaw=gaze_yaw,
+        gaze_pitch=gaze_pitch,
+        distance=config.distance,
+        emotion=config.emotion,
         keep_expression=config.keep_expression,
         pose=config.pose,
         seed=config.seed,
         steps=config.steps,
         guidance=config.guidance.as_dict(),
-        size=config.size,
         batch_frames=config.batch_frames,
-        allow_centre_crop=config.allow_centre_crop,
     )
     shown = _write_video(generation, files.video, waveform, audio_hz)
     report = describe(config, generation, face.checkpoint, waveform, audio_hz, time.perf_counter() - started)

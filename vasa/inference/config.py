@@ -9,6 +9,8 @@ from pathlib import Path
 
 from vasa.pretrained.config import DetectorConfig
 
+POSES = ("relative", "absolute")
+
 
 @dataclass(kw_only=True, slots=True)
 class GuidanceOverride:
@@ -59,6 +61,12 @@ class InferRun:
     def __post_init__(self) -> None:
         if self.size % 2 or not 32 <= self.size <= 2048:
             raise ValueError(f"size is {self.size}; wanted an even number of pixels from 32 to 2048.")
+        if self.pose not in POSES:
+            raise ValueError(f"pose is {self.pose!r}; wanted one of {', '.join(POSES)}.")
+        if not 0 <= self.keep_expression <= 1:
+            raise ValueError(f"keep_expression is {self.keep_expression:g}; wanted 0 to 1.")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps is {self.steps}; wanted at least 1.")
         if self.batch_frames < 1:
             raise ValueError(f"batch_frames is {self.batch_frames}; wanted at least 1.")
         if not 0.04 <= self.seconds <= 3600:

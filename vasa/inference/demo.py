@@ -8,14 +8,19 @@ import numpy as np
 import torch
 
 from vasa.data.config import SPLIT_SEEDS, SpokenConfig
+from vasa.preprocess.align import FoundFace
+from vasa.preprocess.crop import Crop
 from vasa.records import Animation
 
 FORMANTS_ONLY = SpokenConfig(espeak_share=0.0, singing_share=0.0, silent_share=0.0)
 """The other voices need the training extra, which nobody has who only wants to see a portrait speak."""
 
 
-def demo_portrait(seed: int, size: int) -> np.ndarray:
-    """A held-out head, looking ahead, drawn in full quality: uint8 (size, size, 3)."""
+def demo_portrait(seed: int, size: int) -> tuple[np.ndarray, FoundFace]:
+    """A held-out head, looking ahead, drawn in full quality: uint8 (size, size, 3), and where its face is.
+
+    It is drawn in the framing of the crop rule, so nothing has to be searched: the whole picture is the crop.
+    """
     from vasa.data.synthetic.heads import make_identities
     from vasa.data.synthetic.renderer import render
 
@@ -26,7 +31,10 @@ def demo_portrait(seed: int, size: int) -> np.ndarray:
             size=size,
             quality="full",
         )
-    return (drawn.image[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    pixels = (
+        (drawn.image[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    )
+    return pixels, FoundFace(Crop(size / 2, size / 2, float(size), size), "drawn", 1, 1.0)
 
 
 def demo_speech(seed: int, seconds: float) -> np.ndarray:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from vasa.audio import check_waveform, fit_length, frames_for, resample
 from vasa.checkpoint import CheckpointError, content_hash, from_plain
@@ -81,6 +82,7 @@ class Portrait:
     found: FoundFace
     appearance: Any
     motion: Tensor
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -151,10 +153,16 @@ class TalkingFace:
 
     @torch.inference_mode()
     def prepare(
-        self, image: str | Path | Image.Image | np.ndarray, size: int = 512, allow_centre_crop: bool = False
+        self,
+        image: str | Path | Image.Image | np.ndarray,
+        size: int = 512,
+        allow_centre_crop: bool = False,
+        known: FoundFace | None = None,
     ) -> Portrait:
-        """Finds the face and encodes it, once. size: largest side of the video in pixels; a smaller face
-        keeps its own.
+        """Finds the face and encodes it, once.
+
+        size: largest side of the video in pixels; a smaller face keeps its own. known: where the face is, if
+        that need not be searched.
 
         Raises: FileNotFoundError, ValueError (not a picture, no face in it).
         """
@@ -163,19 +171,14 @@ class TalkingFace:
                 f"size is {size}; wanted an even number of pixels, at least the face space's "
                 f"{self.face.size}."
             )
+        started = time.perf_counter()
         photo = read_picture(image)
-        found = self.aligner.find(photo, self.face.size, size, allow_centre_crop)
+        found = known or self.aligner.find(photo, self.face.size, size, allow_centre_crop)
         picture = cut(photo, found.crop)
-        pixels = self._to_network(picture)
-        small = (
-            pixels
-            if picture.shape[0] == self.face.size
-            else self._to_network(_shrunk(picture, self.face.size))
-        )
-        return Portrait(picture, found, self.face.encode(pixels), self.face.motion(small))
-
-    def _to_network(self, picture: np.ndarray) -> Tensor:
-        return torch.from_numpy(picture.copy()).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = torch.from_numpy(picture.copy()).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
+        small = interpolate(pixels, (self.face.size,) * 2, mode="bilinear", antialias=True)
+        appearance, motion = self.face.encode(pixels), self.face.motion(small)
+        return Portrait(picture, found, appearance, motion, time.perf_counter() - started)
 
     def generate(
         self,
@@ -208,11 +211,10 @@ class TalkingFace:
         """
         wanted = conditions(gaze_yaw, gaze_pitch, distance, emotion)
         samples = check_waveform(waveform, sample_rate)
-        started = time.perf_counter()
         portrait = image if isinstance(image, Portrait) else self.prepare(image, size, allow_centre_crop)
         retarget = Retargeter(self.face, portrait.motion, pose, keep_expression)
         num_frames = frames_for(len(samples), sample_rate)
-        timings = {"portrait_s": time.perf_counter() - started, "motion_s": 0.0, "render_s": 0.0}
+        timings = {"portrait_s": portrait.seconds, "motion_s": 0.0, "render_s": 0.0}
         motion = self.motion.generate(
             feature_chunks(self.speech, samples, sample_rate, num_frames),
             wanted,
@@ -272,14 +274,6 @@ def feature_chunks(
         stop = min(start + chunk, num_frames)
         first, last = max(start - context, 0), min(stop + context, num_frames)
         yield encoder.features(sound(first, last), last - first, reference)[start - first : stop - first]
-
-
-def _shrunk(picture: np.ndarray, size: int) -> np.ndarray:
-    return np.asarray(
-        Image.fromarray(picture).resize(
-            (size, size), Image.Resampling.BOX if picture.shape[0] % size == 0 else Image.Resampling.LANCZOS
-        )
-    )
 
 
 def _read_bundle(folder: Path) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _source(path: Path | None, content: np.ndarray) -> dict[str, Any]:
         return {
             "path": None,
             "made": "synthetic",
-            "sha256": hashlib.sha256(np.ascontiguousarray(content)).hexdigest(),
+            "sha256": hashlib.sha256(content.tobytes()).hexdigest(),
         }
     with path.open("rb") as file:
         return {"path": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vasa.face.space import FaceSpace
+from vasa.inference.config import POSES
 from vasa.records import CONTROL_INDEX
 
-POSES = ("relative", "absolute")
 RESTING_CONTROLS = ("brow_raise", "frown", "smile")
 """What a face at rest has of its own. Mouth, lids and gaze are not among them: speech, blinks and conditions
 move those.

@@ -24,7 +24,7 @@ MEAN_POINTS = np.array(
     [
         [-0.287, 0.009, 0.649],  # middle of the eye on the viewer's left
         [0.287, 0.009, 0.649],  # middle of the other eye
-        [0.0, -0.329, 0.979],  # tip of the nose
+        [0.0, -0.328, 0.965],  # tip of the nose
         [-0.265, -0.587, 0.687],  # corner of the mouth on the viewer's left
         [0.265, -0.587, 0.687],  # the other corner
     ]

@@ -61,12 +61,11 @@ class IdentityNetConfig:
 
 @dataclass(kw_only=True, slots=True)
 class DetectorConfig:
-    """How a face is found in a photograph. None of these files is needed: the default finds faces with what is installed."""
+    """How a face is found in a photograph. The default finds faces with what is installed; no file is needed."""
 
     scrfd: Path | None = None  # insightface's scrfd_*.onnx; None: the cascade that scikit-image carries
-    landmarks: str | None = (
-        "checkpoints/judges/landmarks.safetensors"  # refines the cascade's points; None: not refined
-    )
+    # refines the cascade's points; None, or a file that is not there: not refined
+    landmarks: Path | None = Path("checkpoints/judges/landmarks.safetensors")
     min_score: float = 0.5  # SCRFD's own score
     min_confidence: float = 0.3  # of the landmark network that what the cascade found is a face
     cascade_px: int = 320  # longest side of the picture that the cascade sees
@@ -98,7 +97,9 @@ class SpeechConfig:
         if self.kind not in SPEECH_KINDS:
             raise ValueError(f"speech.kind is {self.kind!r}; wanted one of {', '.join(SPEECH_KINDS)}.")
         if self.kind == "logmel" and (self.path is not None or self.layer is not None):
-            raise ValueError("speech.path and speech.layer belong to wav2vec2 and hubert; logmel loads nothing.")
+            raise ValueError(
+                "speech.path and speech.layer belong to wav2vec2 and hubert; logmel loads nothing."
+            )
         if self.chunk_s < 1 or self.context_s < 0:
             raise ValueError(
                 f"speech.chunk_s is {self.chunk_s} and context_s {self.context_s}; wanted at least 1 and 0."
