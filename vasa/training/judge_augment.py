@@ -79,12 +79,12 @@ def _some(count: int, share: float, generator: torch.Generator) -> Tensor:
 
 def clutter(count: int, size: int, generator: torch.Generator) -> Tensor:
     """Backgrounds (B, 3, S, S): noise at three scales around a random colour."""
-    out = _uniform((count, 3, 1, 1), -0.9, 0.9, generator).expand(-1, -1, size, size)
+    out = _uniform((count, 3, 1, 1), -0.9, 0.9, generator)
     for cells, strength in ((3, 0.5), (9, 0.3), (32, 0.2)):
         amount = strength * torch.rand((count, 1, 1, 1), generator=generator)
-        noise = _normal((count, 3, cells, cells), generator)
-        out = out + amount * F.interpolate(noise, size=(size, size), mode="bilinear", align_corners=False)
-    return out.clamp(-1, 1)
+        noise = amount * _normal((count, 3, cells, cells), generator)
+        out = out + F.interpolate(noise, size=(32, 32), mode="bilinear", align_corners=False)
+    return F.interpolate(out.clamp(-1, 1), size=(size, size), mode="bilinear", align_corners=False)
 
 
 def replace_background(images: Tensor, alpha: Tensor, share: float, generator: torch.Generator) -> Tensor:
