@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import yaml
 from vasa import config
 from vasa.config import UsageError, load, main
 from vasa.options import field_docs
+from vasa.training.signals import Stopped
 
 # Ordinary names, all of which Hydra's own command line refuses, and some that are less ordinary.
 NAMES = [
@@ -239,6 +241,16 @@ def test_ctrl_c_exits_with_130(capsys: pytest.CaptureFixture[str]) -> None:
         main("toy")(run)(["image=x"])
     assert end.value.code == 130
     assert capsys.readouterr().err == "Stopped by Ctrl-C.\n"
+
+
+def test_a_stopped_training_exits_with_the_code_of_its_signal(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(cfg: Run) -> None:
+        raise Stopped(7, signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as end:
+        main("toy")(run)(["image=x"])
+    assert end.value.code == 143
+    assert capsys.readouterr().err.startswith("Stopped by SIGTERM at step 7; its state is saved")
 
 
 def test_the_resolved_config_is_saved_as_plain_data(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import yaml
 from vasa import config
 from vasa.checkpoint import from_plain, plain
 from vasa.config import CONFIGS, ROOT, RUNS, UsageError, load
-from vasa.options import find, options
+from vasa.options import find, options, sections
 
 
 def choices(name: str) -> dict[str, list[str]]:
@@ -35,6 +37,19 @@ def needed(name: str, *arguments: str) -> list[str]:
             if "is missing:" not in str(error):
                 raise
             given.append(f"{words[1]}=some")
+
+
+def test_composing_every_run_imports_no_torch() -> None:
+    code = (
+        "import sys; from vasa.config import RUNS, UsageError, help_of, load\n"
+        "for name in RUNS:\n"
+        "    help_of(name)\n"
+        "    try: load(name)\n"
+        "    except UsageError as error: assert 'is missing' in str(error)\n"
+        "print(sorted({'torch', 'numpy', 'PIL', 'scipy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]", result.stderr
 
 
 VARIANTS = [
@@ -122,7 +137,7 @@ def assert_changes(values: dict[str, Any], cls: type, where: str) -> None:
         *parents, leaf = option.name.split(".")
         owner: Any = cls
         for parent in parents:
-            owner = next(hint for field, hint in section_types(owner).items() if field == parent)
+            owner = next(hint for field, hint in sections(owner).items() if field == parent)
         field = owner.__dataclass_fields__[leaf]
         defaults[option.name] = plain(field.default)
 
@@ -137,12 +152,6 @@ def assert_changes(values: dict[str, Any], cls: type, where: str) -> None:
 
     for key, value in values.items():
         walk(value, key)
-
-
-def section_types(cls: type) -> dict[str, type]:
-    from vasa.options import sections
-
-    return sections(cls)
 
 
 @pytest.mark.parametrize("size", choices("train_face").get("face", []))

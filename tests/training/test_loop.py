@@ -362,6 +362,13 @@ def test_validation_preview_and_metrics_are_written(tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
+@pytest.mark.full
+def test_wandb_without_a_key_writes_offline(tmp_path: Path) -> None:
+    Toy().train(tmp_path, loop_config(logger="wandb"))
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    assert list(run.glob("*.wandb"))
+
+
 def test_logged_losses_are_means_since_the_last_entry(tmp_path: Path) -> None:
     class Counting(Toy):
         def critic_loss(self, batch: dict[str, Any], step: int) -> dict[str, torch.Tensor]:
