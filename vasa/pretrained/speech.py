@@ -204,7 +204,8 @@ class TransformerSpeech:
             wanted = position[start : start + self.chunk_frames]
             first = max(floor(wanted[0]) - self.context, 0)
             last = min(ceil(wanted[-1]) + self.context, length - 1)
-            # The last chunk keeps the samples after its last feature: a layer normalised over time hears them.
+            # The last chunk keeps the samples after its last feature: a layer normalised over time hears
+            # them.
             end = len(sound) if last == length - 1 else last * self.hop + self.field
             piece = sound[first * self.hop : end].to(self.device)
             parts.append(_at(self._hidden((piece - reference.offset) / reference.scale), wanted - first))

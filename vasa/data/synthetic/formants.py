@@ -251,24 +251,28 @@ def _smooth(track: np.ndarray, width: int) -> np.ndarray:
 
 
 def _tract(controls: dict[str, np.ndarray], frequency: np.ndarray, voice: FormantVoice) -> np.ndarray:
-    """Magnitude (frames, bins) of the vocal tract: five resonances, the glottal tilt, and damping when the
-    nose is open.
-    """
+    """Magnitude (frames, bins) of the vocal tract: five resonances, glottal tilt, damping by an open nose."""
     formants, nasal = controls["formants"], controls["nasal"][:, None]
-    upper = np.full((len(formants), 2), (3500.0, 4500.0)) * voice.tract
+    centres = np.concatenate([formants, np.full((len(formants), 2), (3500.0, 4500.0)) * voice.tract], axis=1)
     spectrum = np.ones((len(formants), len(frequency)))
     for index, width in enumerate((70, 95, 140, 220, 300)):
-        centre = formants[:, index : index + 1] if index < 3 else upper[:, index - 3 : index - 2]
         bandwidth = width * (1 + 0.5 * voice.breathiness + 1.2 * nasal)
-        spectrum = (
-            spectrum * centre**2 / np.sqrt((centre**2 - frequency**2) ** 2 + (bandwidth * frequency) ** 2)
-        )
+        # A resonance falls off above its centre; in a real tube all the higher ones make good for it. Here
+        # that is what the same resonance of a neutral tube, heavily damped, falls off.
+        neutral = _resonance(500.0 * (2 * index + 1) * voice.tract, 700.0, frequency)
+        spectrum = spectrum * _resonance(centres[:, index : index + 1], bandwidth, frequency) / neutral
     octaves = np.log2(np.maximum(frequency, 60) / 250).clip(min=0)
-    spectrum = spectrum * 10 ** ((-6 + voice.tilt_db) * octaves / 20) * (1 - np.exp(-frequency / 90))
+    spectrum = spectrum * 10 ** ((-8 + voice.tilt_db) * octaves / 20) * (1 - np.exp(-frequency / 90))
     spectrum = spectrum * (1 - 0.6 * nasal * np.exp(-(((frequency - 900 * voice.tract) / 350) ** 2)))
     # Close vowels are softer than open ones, but not by as much as the bare resonances say: speakers
     # compensate.
     return spectrum / np.sqrt((spectrum**2).mean(axis=1, keepdims=True)) ** 0.7
+
+
+def _resonance(
+    centre: np.ndarray | float, bandwidth: np.ndarray | float, frequency: np.ndarray
+) -> np.ndarray:
+    return centre**2 / np.sqrt((centre**2 - frequency**2) ** 2 + (bandwidth * frequency) ** 2)
 
 
 def _pitch(phonemes: list[Phoneme], num: int, voice: FormantVoice, rng: np.random.Generator) -> np.ndarray:
