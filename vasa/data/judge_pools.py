@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,8 +116,9 @@ def _render_shard(config: PoolConfig, shard: int, path: Path) -> None:
         part, label = render_labelled(config, range(start, min(start + 8, last)))
         frames.append(part)
         labels.append(label)
+    arrays: dict[str, Any] = {name: np.concatenate([part[name] for part in labels]) for name in LABELS}
     with atomic_path(path.with_suffix(".npz")) as temporary:
-        np.savez(temporary, **{name: np.concatenate([part[name] for part in labels]) for name in LABELS})
+        np.savez(temporary, **arrays)
     with atomic_path(path) as temporary:  # last: its presence says that the shard is whole
         np.save(temporary, np.concatenate(frames))
 
@@ -152,6 +154,7 @@ def draw_animation(config: PoolConfig, indices: range) -> tuple[Animation, Tenso
         share, when = torch.rand(2, generator=generator).tolist()
         if share < config.talking_share:
             clip = _talking_clip(config.first_seed, index // FRAMES_PER_CLIP)
+            assert clip.truth.animation is not None and clip.emotion is not None
             frame = int(when * clip.num_frames)
             animation.pose[row] = clip.truth.animation.pose[frame]
             animation.controls[row] = clip.truth.animation.controls[frame]

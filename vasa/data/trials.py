@@ -24,15 +24,15 @@ from vasa.records import CONTROL_INDEX, EMOTIONS, Animation, Clip
 
 CHUNK = 8
 PORTRAIT_SHARE = 0.25
-"""How much of a wild frame's pose and expression a source portrait has: people look into the camera."""
+"""How much of a wild frame's pose and expression a source portrait has."""
 
 
 @dataclass(slots=True)
-class Reenactment:
-    """N people (seeds in `people`). source: their portraits. true_self, true_cross: renders of them under
-    their own wild animation and under that of the next person; true_swap: their own pose with the next
-    person's expression. animation: their own (N). made_*: what the face made of the source, driven by the
-    frames of that animation.
+class ReenactmentTrial:
+    """N people (seeds in `people`), to be driven by frames of themselves and of the next person.
+
+    source: their portraits. animation: their own wild frame each. true_self, true_cross: renders of them under
+    that, and under the next person's. true_swap: their own pose with the next person's expression.
     """
 
     people: Tensor
@@ -41,15 +41,24 @@ class Reenactment:
     true_self: Tensor
     true_cross: Tensor
     true_swap: Tensor
-    made_self: Tensor | None = None
-    made_cross: Tensor | None = None
-    made_swap: Tensor | None = None
+
+
+@dataclass(slots=True)
+class Reenactment:
+    """What a face made of the sources, driven by the frames of true_self: the same three kinds of frames."""
+
+    trial: ReenactmentTrial
+    made_self: Tensor
+    made_cross: Tensor
+    made_swap: Tensor
 
 
 @dataclass(slots=True)
 class SpokenClip:
-    """Unseen speech on an unseen portrait. made: (T, 3, S, S); track: generated rotation (T, 3), radians.
-    true: renders of the clip's own animation, for some clips. seconds: CPU time that making took.
+    """Unseen speech on an unseen portrait.
+
+    made: (T, 3, S, S). track: the head's generated rotation (T, 3), radians. true: renders of the clip's own
+    animation, of some clips. seconds: CPU time that making took.
     """
 
     clip: Clip
@@ -61,10 +70,7 @@ class SpokenClip:
 
 @dataclass(slots=True)
 class AskedClip:
-    """A clip for which gaze (2,), distance () and emotion (8,) were asked for.
-
-    Made: some frames (F, 3, S, S).
-    """
+    """A clip for which gaze (2,), distance () and emotion (8,) were asked for; some of its frames."""
 
     gaze: Tensor
     distance: Tensor
@@ -74,10 +80,7 @@ class AskedClip:
 
 @dataclass(slots=True)
 class Recording:
-    """A real recording spoken by a rendered portrait.
-
-    Silence: the same portrait after a second of digital silence.
-    """
+    """A real recording (N,) at AUDIO_HZ that ends in a second of silence, spoken by a rendered portrait."""
 
     name: str
     audio: np.ndarray
@@ -86,22 +89,26 @@ class Recording:
 
 @dataclass(slots=True)
 class RealClip:
-    """A real video, self-reenacted from its first frame. true, made, warped (with nothing learned): (F, 3,
-    S, S); source (3, S, S); boxes: the face in each true frame (F, 4).
+    """A real video, self-reenacted from its first frame.
+
+    source: (3, S, S). true, made, and warped with nothing learned: (F, 3, S, S). boxes: the face in each true
+    frame (F, 4).
     """
 
     name: str
     source: Tensor
     true: Tensor
     made: Tensor
-    warped: Tensor
     boxes: Tensor
+    warped: Tensor | None
 
 
 @dataclass(slots=True)
 class Photograph:
-    """A real photograph or painting. source (3, H, H), made: speaking frames (T, 3, H, H) with their audio;
-    turned (Y, 3, H, H) under commanded yaw (Y,) radians; box: the face in the source (4,).
+    """A real photograph or painting.
+
+    source: (3, H, H); box: the face in it (4,). made: speaking frames (T, 3, H, H) with their audio. turned:
+    (Y, 3, H, H) under commanded yaw (Y,), radians from the portrait's own.
     """
 
     name: str
@@ -149,15 +156,15 @@ def true_frames(people: list[int], animation: Animation, config: TrialsConfig) -
     return torch.cat(parts)
 
 
-def reenactment_trial(config: TrialsConfig) -> Reenactment:
-    """The rendered part of a reenactment trial."""
+def reenactment_trial(config: TrialsConfig) -> ReenactmentTrial:
+    """People of the test split, rendered."""
     first = SPLIT_SEEDS["test"].start + 10_000 * (config.seed + 1)
     people = list(range(first, first + config.pairs))
     animation = random_animation([seed * 7 + 1 for seed in people])
     portrait = mildly(random_animation([seed * 7 + 2 for seed in people]))
     following = Animation(animation.pose.roll(-1, 0), animation.controls.roll(-1, 0))
     swapped = Animation(animation.pose, following.controls)
-    return Reenactment(
+    return ReenactmentTrial(
         torch.tensor(people),
         true_frames(people, portrait, config),
         animation,
@@ -178,20 +185,19 @@ def mildly(animation: Animation) -> Animation:
 def spoken_clips(config: TrialsConfig) -> SyntheticClips:
     """The test clips that are spoken. Where espeak is missing, formants speak alone."""
     spoken = SpokenConfig() if find_spec("espeakng_loader") else SpokenConfig(espeak_share=0.0)
-    fields = {
-        "num_clips": config.clips,
-        "seconds": config.clip_seconds,
-        "size": config.size,
-        "spoken": spoken,
-    }
-    return SyntheticClips("test", ClipsConfig(seed=config.seed, quality=config.quality, **fields))
+    clips = ClipsConfig(
+        num_clips=config.clips,
+        seed=config.seed,
+        seconds=config.clip_seconds,
+        size=config.size,
+        quality=config.quality,
+        spoken=spoken,
+    )
+    return SyntheticClips("test", clips)
 
 
 def asked_values(config: TrialsConfig) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """(gaze (2,), distance (), emotion (8,)) to ask for, one a clip:
-
-    Spread over the ranges people talk in.
-    """
+    """(gaze (2,), distance (), emotion (8,)) to ask for, one a clip, over the ranges people talk in."""
     generator = torch.Generator().manual_seed(config.seed * 9973 + 17)
     values = []
     for index in range(config.asked_clips):

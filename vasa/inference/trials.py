@@ -36,6 +36,7 @@ from vasa.data.trials import (
     to_float,
     to_uint8,
 )
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.pipeline import TalkingFace, feature_chunks
 from vasa.inference.retarget import Retargeter
 from vasa.preprocess.crop import Crop, cut
@@ -97,8 +98,7 @@ class Trials:
             self._render(source, torch.stack(motions))
             for source, *motions in zip(trial.source, own, other, swapped, strict=True)
         ]
-        trial.made_self, trial.made_cross, trial.made_swap = torch.stack(made, 1)
-        return trial
+        return Reenactment(trial, *torch.stack(made, 1))
 
     def speak(self) -> Iterator[SpokenClip]:
         """Unseen speech on unseen portraits."""
@@ -132,6 +132,8 @@ class Trials:
         for index in range(len(clips)):
             clip = clips.animation_only(index)
             animation = clip.truth.animation
+            assert animation is not None and clip.emotion is not None
+            assert clip.gaze is not None and clip.distance is not None
             some = torch.linspace(0.2, 1, self.config.asked_frames).mul(len(animation) - 1).round().long()
             people = make_identities([clip.identity])[torch.zeros(len(some), dtype=torch.long)]
             image = render(people, animation[some], self.config.size, self.config.quality).image
@@ -166,8 +168,10 @@ class Trials:
             motion = self.space.motion(pixels[1:])
             boxes = face_boxes(self.landmarks.predict(pixels[1:]).landmarks).cpu()
             made = to_uint8(self.space.render(appearance, motion)).cpu()
-            warped = to_uint8(self.space.render(appearance, motion, learned=False)).cpu()
-            yield RealClip(path.stem, pictures[0], pictures[1:], made, warped, boxes)
+            warped = None
+            if isinstance(self.space, FaceAutoencoder) and self.space.config.source_pixels:
+                warped = to_uint8(self.space.render(appearance, motion, learned=False)).cpu()
+            yield RealClip(path.stem, pictures[0], pictures[1:], made, boxes, warped)
 
     def photograph(self, skipped: dict[str, str]) -> Iterator[Photograph]:
         """Real photographs: speaking, and turned to commanded yaw."""
@@ -195,7 +199,7 @@ class Trials:
     # Parts
 
     def _files(self, kind: str) -> list[Path]:
-        folder = self.media / kind
+        folder = (self.media or Path()) / kind
         return sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
 
     def _pixels(self, frames: Tensor) -> Tensor:

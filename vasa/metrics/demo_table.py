@@ -19,9 +19,9 @@ def table(
     psnr_gain_db: float,
     context: dict[str, Any],
 ) -> Table:
-    """All rows that the outcomes allow; what could not be tried is a row with a reason instead of a value.
+    """Every row that the outcomes allow; what could not be tried has a reason instead of a value.
 
-    psnr_gain_db: what self-reenactment must gain over copying. context: what is known of checkpoint and trials.
+    psnr_gain_db: what self-reenactment must gain over copying. context: what is known of the checkpoint.
     """
     missing = outcomes.skipped.get("real", "there were none")
     return Table(

@@ -5,6 +5,7 @@ There is no truth here but the pixels and the sound. Receives frames, never a mo
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,10 +51,7 @@ def recording_rows(recordings: list[Recording], judges: Judges, missing: str) ->
 
 
 def real_clip_rows(clips: list[RealClip], missing: str) -> list[Row]:
-    """Self-reenactment of real video:
-
-    Against copying, against the warp with nothing learned, and sharpness.
-    """
+    """Self-reenactment of real video against copying and against the warp with nothing learned; means of clips."""
     names = (
         "real clips: PSNR in the face box, gain over copying the first frame",
         "real clips: PSNR in the face box, gain over the untrained warp",
@@ -62,43 +60,39 @@ def real_clip_rows(clips: list[RealClip], missing: str) -> list[Row]:
     )
     if not clips:
         return [Row(name=name, value=None, note=missing) for name in names]
-    scores = (
-        torch.stack([_real_clip_scores(clip) for clip in clips]).mean(0).tolist()
-    )  # copy, warp, made, sharpness
-    copy, warp, made, sharp = scores
-    each = ", ".join(
-        f"{c.name} {float(s[2] - s[0]):+.1f}" for c, s in ((c, _real_clip_scores(c)) for c in clips)
-    )
+    copied = [_face_psnr(c, c.source[None].expand_as(c.true)) for c in clips]
+    made = [_face_psnr(c, c.made) for c in clips]
+    each = _each([c.name for c in clips], [m - c for m, c in zip(made, copied, strict=True)])
+    note = f"{_mean(made):.2f} against {_mean(copied):.2f} dB; {each}"
+    rows = [Row(name=names[0], value=_mean(made) - _mean(copied), unit="dB", target=2.5, note=note)]
+    warps = [c.warped for c in clips if c.warped is not None]
+    if len(warps) < len(clips):
+        return rows + [
+            Row(name=n, value=None, note="this face space has no untrained warp") for n in names[1:]
+        ]
+    warped = [_face_psnr(c, w) for c, w in zip(clips, warps, strict=True)]
+    sharp = [_sharpness(c.made, c.boxes) / _sharpness(w, c.boxes) for c, w in zip(clips, warps, strict=True)]
+    gain = _mean(warped) - _mean(copied)
     return [
-        Row(
-            name=names[0],
-            value=made - copy,
-            unit="dB",
-            target=2.5,
-            note=f"{made:.2f} against {copy:.2f} dB; {each}",
-        ),
-        Row(name=names[1], value=made - warp, unit="dB", target=0.0),
-        Row(name=names[2], value=warp - copy, unit="dB", note=f"{warp:.2f} dB"),
-        Row(name=names[3], value=sharp, target=0.95),
+        *rows,
+        Row(name=names[1], value=_mean(made) - _mean(warped), unit="dB", target=0.0),
+        Row(name=names[2], value=gain, unit="dB", note=f"{_mean(warped):.2f} dB"),
+        Row(name=names[3], value=_mean(sharp), target=0.95),
     ]
 
 
-def _real_clip_scores(clip: RealClip) -> Tensor:
-    true, made, warped = to_float(clip.true), to_float(clip.made), to_float(clip.warped)
-    source = to_float(clip.source)[None].expand_as(true)
-    parts = [psnr(x, true, clip.boxes).mean() for x in (source, warped, made)]
-    return torch.stack(
-        [*parts, (sharpness(made, clip.boxes) / sharpness(warped, clip.boxes).clamp(min=1e-9)).mean()]
-    )
+def _face_psnr(clip: RealClip, frames: Tensor) -> float:
+    return float(psnr(to_float(frames), to_float(clip.true), clip.boxes).mean())
+
+
+def _sharpness(frames: Tensor, boxes: Tensor) -> float:
+    return float(sharpness(to_float(frames), boxes).mean().clamp(min=1e-9))
 
 
 def photograph_rows(
     photographs: list[Photograph], judges: Judges, detector: Detector | None, missing: str
 ) -> list[Row]:
-    """Photographs and paintings:
-
-    Sharpness kept, faces found again, commanded turns, mouths that open with sound.
-    """
+    """Photographs and paintings: sharpness, faces found again, commanded turns, mouths that open with sound."""
     names = (
         "photographs: sharpness of the face, of the source's",
         "photographs: face found again, of all frames",
@@ -110,8 +104,8 @@ def photograph_rows(
     sharp, turned, opening, found = [], [], [], []
     for photo in photographs:
         box = photo.box[None]
-        kept = sharpness(to_float(photo.made), box.expand(len(photo.made), -1)).mean()
-        sharp.append(float(kept / sharpness(to_float(photo.source)[None], box)[0]))
+        kept = _sharpness(photo.made, box.expand(len(photo.made), -1))
+        sharp.append(kept / _sharpness(photo.source[None], box))
         turned.append(float(pearson(judges.measure(photo.turned).pose[:, 0], photo.commanded_yaw)))
         jaw = judges.measure(photo.made).controls[:, JAW]
         opening.append(opening_against_energy(jaw, photo.audio))
@@ -128,7 +122,7 @@ def photograph_rows(
     ]
 
 
-def _pixels(frame: Tensor) -> object:
+def _pixels(frame: Tensor) -> np.ndarray:
     return frame.permute(1, 2, 0).contiguous().numpy()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vasa.data.trials import AskedClip, Reenactment, SpokenClip, to_float
+from vasa.data.trials import AskedClip, Reenactment, ReenactmentTrial, SpokenClip, to_float
 from vasa.metrics.correlation import mean_over_clips, pearson, share_of_ceiling, shuffled_over_clips
 from vasa.metrics.identity import change_share, distance_between_people, verification_accuracy
 from vasa.metrics.pose import DEGREES, axis_errors, error_beyond_judge, jitter_ratio
@@ -23,6 +23,7 @@ from vasa.pretrained.judges import Judges, Measurement
 from vasa.records import CONTROL_INDEX
 
 JAW = CONTROL_INDEX["jaw"]
+KINDS = ("self", "cross", "swap")
 DYNAMICS = (
     ("blink", ("blink_left", "blink_right"), 0.9),
     ("jaw", ("jaw",), 0.9),
@@ -34,26 +35,25 @@ DYNAMICS = (
 """Name, controls averaged, and the share of the judge's own r that must reach the pixels."""
 
 
-def reenactment_rows(trial: Reenactment, judges: Judges, psnr_gain_db: float) -> list[Row]:
+def reenactment_rows(made: Reenactment, judges: Judges, psnr_gain_db: float) -> list[Row]:
     """Picture quality, pose, dynamics and disentanglement on unseen people."""
-    assert trial.made_self is not None and trial.made_cross is not None and trial.made_swap is not None
-    seen = {name: judges.measure(getattr(trial, name)) for name in _REENACTED}
+    trial = made.trial
+    seen = {f"true_{kind}": judges.measure(getattr(trial, f"true_{kind}")) for kind in KINDS}
+    seen |= {f"made_{kind}": judges.measure(getattr(made, f"made_{kind}")) for kind in KINDS}
     return [
-        *_picture_rows(trial, psnr_gain_db),
+        *_picture_rows(made, psnr_gain_db),
         _pose_row(trial, seen),
         *_dynamics_rows(trial, seen),
         *_swap_rows(trial, seen),
     ]
 
 
-_REENACTED = ("true_self", "true_cross", "true_swap", "made_self", "made_cross", "made_swap")
-
-
-def _picture_rows(trial: Reenactment, psnr_gain_db: float) -> list[Row]:
+def _picture_rows(made: Reenactment, psnr_gain_db: float) -> list[Row]:
+    trial = made.trial
     true, source = to_float(trial.true_self), to_float(trial.source)
     copied = psnr(source, true).mean()
-    own = psnr(to_float(trial.made_self), true).mean()
-    cross = psnr(to_float(trial.made_cross), to_float(trial.true_cross)).mean()
+    own = psnr(to_float(made.made_self), true).mean()
+    cross = psnr(to_float(made.made_cross), to_float(trial.true_cross)).mean()
     return [
         Row(
             name="self-reenactment: PSNR gain over copying the source",
@@ -73,7 +73,7 @@ def _picture_rows(trial: Reenactment, psnr_gain_db: float) -> list[Row]:
     ]
 
 
-def _pose_row(trial: Reenactment, seen: dict[str, Measurement]) -> Row:
+def _pose_row(trial: ReenactmentTrial, seen: dict[str, Measurement]) -> Row:
     pose = trial.animation.pose
     wanted = torch.cat([pose, pose.roll(-1, 0)])
     made = torch.cat([seen["made_self"].pose, seen["made_cross"].pose])
@@ -92,7 +92,7 @@ def _pose_row(trial: Reenactment, seen: dict[str, Measurement]) -> Row:
     )
 
 
-def _dynamics_rows(trial: Reenactment, seen: dict[str, Measurement]) -> Iterator[Row]:
+def _dynamics_rows(trial: ReenactmentTrial, seen: dict[str, Measurement]) -> Iterator[Row]:
     controls = trial.animation.controls
     wanted = torch.cat([controls, controls.roll(-1, 0)])
     made = torch.cat([seen["made_self"].controls, seen["made_cross"].controls])
@@ -111,7 +111,7 @@ def _dynamics_rows(trial: Reenactment, seen: dict[str, Measurement]) -> Iterator
         )
 
 
-def _swap_rows(trial: Reenactment, seen: dict[str, Measurement]) -> list[Row]:
+def _swap_rows(trial: ReenactmentTrial, seen: dict[str, Measurement]) -> list[Row]:
     def turn(after: str, before: str) -> Tensor:
         return (seen[after].pose - seen[before].pose)[:, :3].abs().mean(0) * DEGREES
 

@@ -45,9 +45,10 @@ class JudgeStep:
     def __init__(self, config: JudgeConfig, frames: FrameSampler) -> None:
         self.config, self.frames = config, frames
         self.network = build_network(config)
+        self.people = nn.Linear(config.identity.embedding_dim, frames.num_people, bias=False)
         self.module = nn.ModuleDict({"network": self.network})
         if config.kind == "identity":
-            self.module["people"] = nn.Linear(config.identity.embedding_dim, frames.num_people, bias=False)
+            self.module["people"] = self.people
 
     def batch_at(self, step: int) -> JudgeBatch:
         """The augmented batch of a step: a pure function of (seed, step)."""
@@ -83,13 +84,14 @@ class JudgeStep:
         return {"controls": (huber * visible_controls(batch.controls)).mean()}
 
     def _emotion(self, batch: JudgeBatch) -> dict[str, Tensor]:
+        assert isinstance(self.network, EmotionNet)
         log_odds = self.network.logits(batch.images, batch.landmarks).log_softmax(-1)
         cross_entropy = -(batch.emotion * log_odds).sum(-1)
         return {"emotion": _mean(cross_entropy, batch.has_emotion)}
 
     def _identity(self, batch: JudgeBatch) -> dict[str, Tensor]:
         embedding = self.network(batch.images, batch.landmarks)
-        cosine = F.linear(embedding, F.normalize(self.module["people"].weight.float(), dim=-1))
+        cosine = F.linear(embedding, F.normalize(self.people.weight.float(), dim=-1))
         margin = F.one_hot(batch.person, cosine.shape[-1]) * IDENTITY_MARGIN
         return {"identity": F.cross_entropy(IDENTITY_SCALE * (cosine - margin), batch.person)}
 

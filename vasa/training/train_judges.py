@@ -49,7 +49,7 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
     scores: dict[str, float] = {}
 
     def validate(_done: int, averages: Mapping[str, nn.Module]) -> Mapping[str, float]:
-        network = averages[name]["network"]
+        network = averages[name].get_submodule("network")
         scores.clear()
         for pool, frames in held_out.items():
             scores.update({f"{pool}/{k}": v for k, v in score(judge.kind, network, frames).items()})
@@ -62,7 +62,7 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
             "judge": plain(judge),
             "scores": dict(scores),
         }
-        save_network(averages[name]["network"], path, meta)
+        save_network(averages[name].get_submodule("network"), path, meta)
 
     train(
         loop,
