@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, floor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -238,7 +238,7 @@ def _tensor(waveform: np.ndarray | Tensor, device: torch.device) -> Tensor:
     return sound.detach().to(device, torch.float32)
 
 
-def _load(kind: str, path: str) -> tuple[nn.Module, bool]:
+def _load(kind: str, path: str) -> tuple[Any, bool]:
     """The model and whether it was trained on normalised waveforms (preprocessor_config.json; yes where there
     is none).
     """
@@ -250,7 +250,7 @@ def _load(kind: str, path: str) -> tuple[nn.Module, bool]:
             raise ValueError(
                 f"speech.path {path!r} holds a {found} model; wanted {kind} (or set speech.kind={found})."
             )
-        network = {"wav2vec2": Wav2Vec2Model, "hubert": HubertModel}[kind]
+        network: Any = {"wav2vec2": Wav2Vec2Model, "hubert": HubertModel}[kind]
         model = network.from_pretrained(path, dtype=torch.float32, local_files_only=True)
     except OSError as error:
         raise FileNotFoundError(

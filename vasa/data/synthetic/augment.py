@@ -109,10 +109,9 @@ def noise(kind: str, num: int, generator: np.random.Generator) -> np.ndarray:
         sound = _shape(generator.standard_normal(num), curve, 1000 * 2**octaves) * slow
     elif kind == "hum":
         base = generator.uniform(45, 130)
-        sound = sum(
-            generator.uniform(0, 1) / h * np.sin(2 * np.pi * base * h * t + generator.uniform(0, 6))
-            for h in range(1, 12)
-        )
+        sound = np.zeros(num)
+        for h in range(1, 12):
+            sound += generator.uniform(0, 1) / h * np.sin(2 * np.pi * base * h * t + generator.uniform(0, 6))
     elif kind == "babble":
         start = int(generator.integers(len(_babble())))
         sound = np.take(_babble(), np.arange(start, start + num), mode="wrap")

@@ -5,6 +5,7 @@ exact truth.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class SyntheticClips:
     ``config``.
     """
 
-    def __init__(self, split: str = "train", config: ClipsConfig | None = None, **fields: object) -> None:
+    def __init__(self, split: str = "train", config: ClipsConfig | None = None, **fields: Any) -> None:
         self.split = check_split(split)
         self.config = replace(config or ClipsConfig(), **fields)
 

@@ -170,8 +170,10 @@ class EspeakSession:
         import _ctypes
 
         self._library.espeak_Terminate()
-        unload = _ctypes.FreeLibrary if sys.platform == "win32" else _ctypes.dlclose
-        unload(self._library._handle)
+        if sys.platform == "win32":
+            _ctypes.FreeLibrary(self._library._handle)
+        else:
+            _ctypes.dlclose(self._library._handle)
         del self._library
 
     def __exit__(
