@@ -59,6 +59,17 @@ def test_saved_weights_come_back_exactly(tmp_path: Path) -> None:
     assert content_hash(loaded.path) == digest
 
 
+def test_a_parts_hash_ignores_the_rest(tmp_path):
+    tensors = {"encoder.weight": torch.ones(2), "decoder.weight": torch.zeros(2)}
+    save_weights(tmp_path / "a.safetensors", tensors, {"size": 1}, {})
+    save_weights(tmp_path / "b.safetensors", {**tensors, "decoder.weight": torch.ones(2)}, {"size": 2}, {})
+    save_weights(tmp_path / "c.safetensors", {**tensors, "encoder.weight": torch.zeros(2)}, {"size": 1}, {})
+    a, b, c = (content_hash(tmp_path / f"{name}.safetensors", ("encoder.",)) for name in "abc")
+    assert a == b != c
+    with pytest.raises(CheckpointError, match="no tensor"):
+        content_hash(tmp_path / "a.safetensors", ("head.",))
+
+
 def test_hash_is_of_content_and_not_of_meta_data_or_order(tmp_path: Path) -> None:
     digest = save(tmp_path / "a.safetensors")
     backwards = dict(reversed(tensors().items()))

@@ -174,10 +174,19 @@ def load_weights(path: str | Path) -> Weights:
     return read_file(path, WEIGHTS_KIND)
 
 
-def content_hash(path: str | Path) -> str:
-    """SHA-256 of a weights file's tensors and config; the same whatever meta data the file carries."""
+def content_hash(path: str | Path, parts: tuple[str, ...] = ()) -> str:
+    """SHA-256 of a weights file's tensors and config; the same whatever meta data the file carries.
+
+    parts: prefixes of names; then only tensors under them count, and no config: the identity of a part of a
+    model, whatever becomes of the rest. Raises: CheckpointError when no tensor is under them.
+    """
     weights = load_weights(path)
-    return _digest(weights.tensors, weights.config)
+    if not parts:
+        return _digest(weights.tensors, weights.config)
+    chosen = {name: tensor for name, tensor in weights.tensors.items() if name.startswith(parts)}
+    if not chosen:
+        raise CheckpointError(f"{path} holds no tensor under {', '.join(parts)}; name a file that does.")
+    return _digest(chosen, {})
 
 
 def read_file(path: str | Path, kind: str) -> Weights:

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from vasa.checkpoint import CheckpointError, content_hash, load_weights, plain, save_weights
-from vasa.face.config import FaceConfig
+from vasa.face.config import MOTION_ENCODERS, FaceConfig
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.bundle import bundle
 from vasa.inference.config import BundleRun
@@ -39,7 +39,7 @@ def runs(tmp_path_factory, request):
         motion,
         motion.state_dict(),
         plain(speech),
-        content_hash(folder / "face.safetensors"),
+        content_hash(folder / "face.safetensors", MOTION_ENCODERS),
         {"steps": 20},
     )
     return folder
@@ -73,7 +73,7 @@ def test_a_bundle_holds_half_precision_its_facts_and_a_card(bundled, runs):
     ]
     facts = json.loads((bundled / "bundle.json").read_text())
     assert facts["face_sha256"] == content_hash(bundled / "face.safetensors")
-    assert facts["trained_face_sha256"] == content_hash(runs / "face.safetensors")
+    assert facts["trained_encoders_sha256"] == content_hash(runs / "face.safetensors", MOTION_ENCODERS)
     assert (bundled / "face.safetensors").stat().st_size < 0.75 * (runs / "face.safetensors").stat().st_size
     card = (bundled / "README.md").read_text()
     assert "| steps | 10 | 20 |" in card

@@ -80,7 +80,8 @@ class PoolConfig:
     num_identities: int = 100
     frames_each: int = 8
     size: int = 128  # px
-    talking_share: float = 0.5  # of frames: drawn from talking clips, with their emotion; the rest move wildly
+    # of frames: drawn from talking clips, with their emotion; the rest move wildly
+    talking_share: float = 0.5
 
     def __post_init__(self) -> None:
         if self.mode not in MODES or self.quality not in QUALITIES:

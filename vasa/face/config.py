@@ -7,6 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+MOTION_ENCODERS = ("pose_encoder.", "dynamics_encoder.")
+"""Parts of a face checkpoint that motion depends on. Latents and motion models are keyed by the hash of these alone, so
+that a decoder trained further keeps them valid.
+"""
+
+
 @dataclass(kw_only=True, slots=True)
 class CropWindow:
     """A frontalised patch for the dynamics encoder: a rectangle of the face plane (head units, x right, y

@@ -23,6 +23,7 @@ from vasa.checkpoint import (
     save_weights,
     versions,
 )
+from vasa.face.config import MOTION_ENCODERS
 from vasa.inference.config import BundleRun
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def bundle(config: BundleRun) -> Path:
     """
     face_path, motion_path = _weights_file(config.face, FACE_FILE), _weights_file(config.motion, MOTION_FILE)
     face, motion = load_weights(face_path), load_weights(motion_path)
-    original = content_hash(face_path)
+    original = content_hash(face_path, MOTION_ENCODERS)
     wanted = motion.config.get("face_hash")
     if wanted is None:
         raise CheckpointError(
@@ -56,7 +57,9 @@ def bundle(config: BundleRun) -> Path:
     with tempfile.TemporaryDirectory(prefix=".bundle-", dir=config.output) as name:
         folder = Path(name)
         stored = save_weights(folder / FACE_FILE, face.tensors, face.config, face.meta, torch.float16)
-        motion_config = {**motion.config, "face_hash": stored}  # halving the precision made it another file
+        # halving the precision made them other encoders
+        halved = content_hash(folder / FACE_FILE, MOTION_ENCODERS)
+        motion_config = {**motion.config, "face_hash": halved}
         motion_stored = save_weights(
             folder / MOTION_FILE, motion.tensors, motion_config, motion.meta, torch.float16
         )
@@ -70,7 +73,7 @@ def bundle(config: BundleRun) -> Path:
             "format": BUNDLE_FORMAT,
             "face_sha256": stored,
             "motion_sha256": motion_stored,
-            "trained_face_sha256": original,
+            "trained_encoders_sha256": original,
             "speech": motion.config.get("audio", {}),
             "megabytes": round(megabytes, 2),
             "versions": versions(),

@@ -28,6 +28,7 @@ from torch.nn.functional import interpolate
 from vasa.audio import check_waveform, fit_length, frames_for, resample
 from vasa.checkpoint import CheckpointError, content_hash, from_plain
 from vasa.device import choose_device
+from vasa.face.config import MOTION_ENCODERS
 from vasa.face.space import FaceSpace
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.bundle import BUNDLE_FILE, BUNDLE_FORMAT
@@ -139,10 +140,11 @@ class TalkingFace:
         chosen = choose_device(str(device))
         motion = MotionGenerator.from_pretrained(folder / "motion.safetensors", chosen)
         face_hash = content_hash(folder / "face.safetensors")
-        if motion.face_hash != face_hash:
+        encoders = content_hash(folder / "face.safetensors", MOTION_ENCODERS)
+        if motion.face_hash != encoders:
             raise CheckpointError(
-                f"motion.safetensors in {folder} belongs to face {motion.face_hash[:12]}, but "
-                f"face.safetensors is {face_hash[:12]}; "
+                f"motion.safetensors in {folder} belongs to motion encoders {motion.face_hash[:12]}, but "
+                f"those of face.safetensors are {encoders[:12]}; "
                 "bundle a motion model with the face space whose motion it was trained on."
             )
         face = FaceAutoencoder.from_pretrained(folder / "face.safetensors").to(chosen)

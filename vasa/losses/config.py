@@ -1,4 +1,6 @@
-"""Weights of the stage-1 losses. Each is a field, so that a misspelt name is an error; 0 switches a term off. Torch-free."""
+"""Weights of the stage-1 losses. Each is a field, so that a misspelt name is an error; 0 switches a term
+off. Torch-free.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class FaceLossConfig:
     cycle: float = 0.05  # MegaPortraits' contrastive term on z_dyn
     cross_identity: float = 0.0  # VASA-1 l_cross_id; needs identity_teacher
     identity_teacher: Path | None = None  # weights of the frozen face recogniser
-    expression: float = 0.0  # what a frozen teacher reads in eyes and mouth, in the place of MegaPortraits' gaze loss; needs expression_teacher
+    # what a frozen teacher reads in eyes and mouth, in the place of MegaPortraits' gaze loss; needs
+    # expression_teacher
+    expression: float = 0.0
     expression_teacher: Path | None = None
 
     def __post_init__(self) -> None:

@@ -1,4 +1,6 @@
-"""Losses that keep identity, pose and dynamics apart: l_consist and l_cross_id of VASA-1, the contrastive cycle of MegaPortraits."""
+"""Losses that keep identity, pose and dynamics apart: l_consist and l_cross_id of VASA-1, the contrastive
+cycle of MegaPortraits.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,30 @@ CYCLE_MARGIN = 0.2
 
 
 def consistency(pose_onto: Tensor, dynamics_onto: Tensor) -> Tensor:
-    """l_consist (VASA-1, section 3.1): two images (B, C, H, W) that must agree, though no truth of them exists.
+    """l_consist (VASA-1, section 3.1): two images (B, C, H, W) that must agree, though no truth of them
+    exists.
 
-    pose_onto = D(V_j, id_j, pose_i, dyn_j) and dynamics_onto = D(V_i, id_i, pose_i, dyn_j), i and j frames of one video. VASA-1
-    does not say which discrepancy; ours is L1 (DPE, its source, adds a perceptual term), symmetric: both sides get gradient.
+    pose_onto = D(V_j, id_j, pose_i, dyn_j) and dynamics_onto = D(V_i, id_i, pose_i, dyn_j), i and j frames of
+    one video. VASA-1
+    does not say which discrepancy; ours is L1 (DPE, its source, adds a perceptual term), symmetric: both
+    sides get gradient.
     """
     return (pose_onto.float() - dynamics_onto.float()).abs().mean()
 
 
 def cross_identity(source_embedding: Tensor, output_embedding: Tensor) -> Tensor:
-    """l_cross_id (VASA-1, section 3.1): 1 - cos of face recognition features (B, E) of source and cross-reenacted image."""
+    """l_cross_id (VASA-1, section 3.1): 1 - cos of face recognition features (B, E) of source and cross-
+    reenacted image.
+    """
     return (1 - F.cosine_similarity(source_embedding.float(), output_embedding.float(), dim=-1)).mean()
 
 
 def contrastive_cycle(predicted: Tensor, driver: Tensor, other: Tensor) -> Tensor:
-    """L_cos (MegaPortraits, section 3.2) on dynamics codes (B, E): the predicted image's code, its driver's, another video's.
+    """L_cos (MegaPortraits, section 3.2) on dynamics codes (B, E): the predicted image's code, its driver's,
+    another video's.
 
-    -log( exp d(z, z_d) / (exp d(z, z_d) + exp d(z, z_other)) ), d = s (cos - m) for the positive pair. As printed the margin
+    -log( exp d(z, z_d) / (exp d(z, z_d) + exp d(z, z_other)) ), d = s (cos - m) for the positive pair. As
+    printed the margin
     stands on every pair and cancels; the authors' code puts it on the positive one only, and so do we.
     """
     positive = CYCLE_SCALE * (F.cosine_similarity(predicted.float(), driver.float(), dim=-1) - CYCLE_MARGIN)

@@ -17,7 +17,9 @@ def weighted_l1(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def gradient_l1(predicted: Tensor, target: Tensor, weight: Tensor, scales: int = 3) -> Tensor:
-    """Weighted L1 of horizontal and vertical differences, summed over ``scales`` halvings: (B, C, H, W), weight (B, 1, H, W)."""
+    """Weighted L1 of horizontal and vertical differences, summed over ``scales`` halvings: (B, C, H, W),
+    weight (B, 1, H, W).
+    """
     difference, total = predicted.float() - target.float(), predicted.new_zeros((), dtype=torch.float32)
     for scale in range(scales):
         if scale:
@@ -30,7 +32,9 @@ def gradient_l1(predicted: Tensor, target: Tensor, weight: Tensor, scales: int =
 
 
 def detail_weight(eye_boxes: Tensor, mouth_box: Tensor, size: int, extra: float) -> Tensor:
-    """Weight map (B, 1, S, S): 1, plus ``extra`` inside the boxes eye_boxes (B, 2, 4) and mouth_box (B, 4) (u0, v0, u1, v1)."""
+    """Weight map (B, 1, S, S): 1, plus ``extra`` inside the boxes eye_boxes (B, 2, 4) and mouth_box (B,
+    4) (u0, v0, u1, v1).
+    """
     axis = (torch.arange(size, device=mouth_box.device) + 0.5) / size * 2 - 1
     boxes = torch.cat([eye_boxes, mouth_box[:, None]], 1)[..., None]  # (B, 3, 4, 1)
     across = (axis >= boxes[:, :, 0]) & (axis <= boxes[:, :, 2])
@@ -40,14 +44,18 @@ def detail_weight(eye_boxes: Tensor, mouth_box: Tensor, size: int, extra: float)
 
 
 def flow_huber(predicted: Tensor, true: Tensor, visible: Tensor, size: int) -> Tensor:
-    """Huber (1 px) of flows (B, h, w, 2) in pixels of a ``size`` px image, mean over points that are visible (B, h, w)."""
+    """Huber (1 px) of flows (B, h, w, 2) in pixels of a ``size`` px image, mean over points that are
+    visible (B, h, w).
+    """
     error = F.huber_loss(predicted.float() * size / 2, true.float() * size / 2, reduction="none").sum(-1)
     sure = (visible > 0.99).float()
     return (error * sure).sum() / sure.sum().clamp(min=1.0)
 
 
 def mask_cross_entropy(alpha: Tensor, visible: Tensor, support: Tensor) -> Tensor:
-    """Cross-entropy of the synthesis mask alpha against 1 - visible, mean over ``support``; all (B, h, w) in [0, 1]."""
+    """Cross-entropy of the synthesis mask alpha against 1 - visible, mean over ``support``; all (B, h, w)
+    in [0, 1].
+    """
     with torch.autocast(alpha.device.type, enabled=False):
         error = F.binary_cross_entropy(
             alpha.float().clamp(1e-4, 1 - 1e-4), 1 - visible.float(), reduction="none"

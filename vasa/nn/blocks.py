@@ -1,7 +1,9 @@
 """Residual blocks in two and three dimensions, as MegaPortraits draws them (appendix, fig. 10c).
 
-Pre-activation: GroupNorm, ReLU, weight-standardised convolution, twice; a 1x1 skip where the width changes. Nothing here
-knows of faces. Differences from the paper: the skip is 1x1 (as in its authors' later code) instead of the drawn 3x3.
+Pre-activation: GroupNorm, ReLU, weight-standardised convolution, twice; a 1x1 skip where the width changes.
+Nothing here
+knows of faces. Differences from the paper: the skip is 1x1 (as in its authors' later code) instead of the
+drawn 3x3.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ MAX_GROUPS = 32
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with at most 32 groups of at least 4 channels (MegaPortraits: 32 groups, for its widths of 64 and more)."""
+    """GroupNorm with at most 32 groups of at least 4 channels (MegaPortraits: 32 groups, for its widths
+    of 64 and more).
+    """
     groups = max(
         g for g in range(1, MAX_GROUPS + 1) if channels % g == 0 and channels // g >= min(4, channels)
     )
@@ -22,7 +26,9 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 def _standardise(weight: Tensor) -> Tensor:
-    """Weight standardisation (Qiao et al. 2019): zero mean, unit variance over each filter, times 1/sqrt(fan-in)."""
+    """Weight standardisation (Qiao et al. 2019): zero mean, unit variance over each filter, times
+    1/sqrt(fan-in).
+    """
     flat = weight.flatten(1).float()
     var, mean = torch.var_mean(flat, dim=1, keepdim=True, correction=0)
     scale = torch.rsqrt(var + 1e-6) / flat.shape[1] ** 0.5
@@ -82,9 +88,11 @@ class ResBlock3d(nn.Module):
 
 
 class AdaptiveGroupNorm3d(nn.Module):
-    """GroupNorm whose gain and offset are products of the condition with learned matrices (MegaPortraits, section 3.1).
+    """GroupNorm whose gain and offset are products of the condition with learned matrices (MegaPortraits,
+    section 3.1).
 
-    [gamma, beta] = U c V with c (B, cond_channels, P), U (channels, cond_channels), V (P, 2). As in the authors' later code;
+    [gamma, beta] = U c V with c (B, cond_channels, P), U (channels, cond_channels), V (P, 2). As in the
+    authors' later code;
     we add the constant 1 to gamma so that a zero condition is a plain GroupNorm at the start of training.
     """
 

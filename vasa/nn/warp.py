@@ -1,4 +1,6 @@
-"""Sampling of images and volumes at real coordinates, always in fp32: half precision rounds a grid by a quarter of a pixel."""
+"""Sampling of images and volumes at real coordinates, always in fp32: half precision rounds a grid by a
+quarter of a pixel.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ def sample_image(image: Tensor, grid: Tensor, mode: str = "bilinear", padding: s
 
 
 def sample_volume(volume: Tensor, grid: Tensor, padding: str = "zeros") -> Tensor:
-    """volume (B, C, D, H, W) at grid (B, d, h, w, 3) of (x, y, z) in [-1, 1] -> (B, C, d, h, w), in the volume's dtype."""
+    """volume (B, C, D, H, W) at grid (B, d, h, w, 3) of (x, y, z) in [-1, 1] -> (B, C, d, h, w), in the
+    volume's dtype.
+    """
     with torch.autocast(volume.device.type, enabled=False):
         out = F.grid_sample(volume.float(), grid.float(), padding_mode=padding, align_corners=False)
     return out.to(volume.dtype)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from vasa.checkpoint import content_hash, plain
 from vasa.data.latent_cache import CacheHeader, EncodedClip, LatentCacheWriter
-from vasa.data.synthetic.clips import SyntheticClips
 from vasa.data.synthetic.augment import augment
+from vasa.data.synthetic.clips import SyntheticClips
+from vasa.face.config import MOTION_ENCODERS
 from vasa.pretrained.speech import build_speech_encoder
 from vasa.records import NUM_CONTROLS, Clip
 from vasa.training.motion_config import EncodeMotionRun
@@ -54,7 +55,7 @@ class _Face:
         path = run.face / "face.safetensors" if run.face.is_dir() else run.face
         device = choose_device(run.device)
         face = FaceAutoencoder.from_pretrained(path).to(device).eval().requires_grad_(False)
-        self.hash = content_hash(path)
+        self.hash = content_hash(path, MOTION_ENCODERS)
         self.dynamics_dim = face.layout.width - face.layout.dynamics.start
         self.clip = SyntheticClips(run.split, run.clips, size=face.size).__getitem__
         self.motion = lambda clip: encode_frames(clip, face.motion, run.batch_frames, device)

@@ -18,10 +18,13 @@ class TrainFaceRun(TrainingRun):
     pairs: FramePairsConfig = field(default_factory=FramePairsConfig)
     losses: FaceLossConfig = field(default_factory=FaceLossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    freeze_motion: bool = False  # keeps E_pose and E_dyn as init gave them: latents encoded with them stay valid
     validation_identities: int = 32  # held-out identities that are rendered for validation and previews
     validation_batches: int = 4  # of 8 samples
 
     def __post_init__(self) -> None:
+        if self.freeze_motion and self.init is None:
+            raise ValueError("freeze_motion=true needs weights to keep: set init=.../face.safetensors.")
         if self.pairs.size != self.face.size:
             raise ValueError(
                 f"pairs.size is {self.pairs.size} px but face.size is {self.face.size}; wanted the same."

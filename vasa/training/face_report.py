@@ -21,7 +21,9 @@ def psnr(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def _renders(model: FaceAutoencoder, batch: FacePairs) -> dict[str, Tensor]:
-    """Self, cross, pose-only and dynamics-only reenactments, and the base, of a batch whose drivers are all cross."""
+    """Self, cross, pose-only and dynamics-only reenactments, and the base, of a batch whose drivers are
+    all cross.
+    """
     source, target, other = (to_float(x) for x in (batch.source, batch.target, batch.driver))
     pose, dynamics = model.motion_codes(torch.cat([source, target, other]))
     (pose_s, pose_t, pose_o), (dyn_s, dyn_t, dyn_o) = pose.chunk(3), dynamics.chunk(3)
@@ -50,7 +52,9 @@ def sheet(model: FaceAutoencoder, batch: FacePairs) -> np.ndarray:
 
 
 def validation(model: FaceAutoencoder, batches: list[FacePairs]) -> dict[str, float]:
-    """PSNR (dB) of self, cross, base and of copying the source; mean absolute errors of pose (degrees) and controls."""
+    """PSNR (dB) of self, cross, base and of copying the source; mean absolute errors of pose (degrees)
+    and controls.
+    """
     found: dict[str, list[Tensor]] = {}
     for batch in batches:
         renders = _renders(model, batch)

@@ -1,7 +1,9 @@
 """Stage 1's training step: encode each image once, decode once, and turn what came out into named losses.
 
-The renderer's truth is used where it exists: labels of the encoders, exact flow and visibility, and true cross-reenactments as
-targets (half of the samples are driven by another person whose animation the target shares). Real videos have none of these;
+The renderer's truth is used where it exists: labels of the encoders, exact flow and visibility, and true
+cross-reenactments as
+targets (half of the samples are driven by another person whose animation the target shares). Real videos have
+none of these;
 then their weights are 0 and l_consist, l_cross_id and the cycle carry the disentangling, as in the paper.
 """
 
@@ -21,7 +23,9 @@ from vasa.pretrained.identity import IdentityNet
 from vasa.records import CONTROL_NAMES
 
 POSE_SCALE = (0.10, 0.10, 0.10, 0.05, 0.05, 0.05)
-"""What counts as one unit of error of each pose entry in the label loss: about 6 degrees, 5 % of a half width or of scale."""
+"""What counts as one unit of error of each pose entry in the label loss: about 6 degrees, 5 % of a half
+width or of scale.
+"""
 CONTROL_SCALE = (0.15, 0.12) + (0.3,) * (len(CONTROL_NAMES) - 2)
 LANDMARK_SCALE = 0.1
 
@@ -32,7 +36,9 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def colour_jitter(images: Tensor, jitter: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [-1, 1] under gains, offsets (3 each) and log gamma of jitter (B, 7): MegaPortraits' severe jitter."""
+    """Images (B, 3, H, W) in [-1, 1] under gains, offsets (3 each) and log gamma of jitter (B, 7):
+    MegaPortraits' severe jitter.
+    """
     gain = torch.exp(jitter[:, :3])[..., None, None]
     offset = jitter[:, 3:6, None, None] * 0.5
     gamma = torch.exp(jitter[:, 6:7])[..., None, None]
@@ -54,7 +60,9 @@ class FaceStep:
         self.identity_teacher, self.expression_teacher = identity_teacher, expression_teacher
 
     def __call__(self, batch: FacePairs, step: int) -> dict[str, Tensor]:
-        """Scalars: ``total``, and of each active term its raw value (``raw_x``) and its weighted share (``x``)."""
+        """Scalars: ``total``, and of each active term its raw value (``raw_x``) and its weighted share
+        (``x``).
+        """
         source, target, driver = (to_float(images) for images in (batch.source, batch.target, batch.driver))
         device = source.device
         seen = torch.cat(
@@ -102,7 +110,9 @@ class FaceStep:
         return self.model.identity_encoder(small, source, pose)[1]
 
     def _mixed_pose(self, pose: Tensor, true_pose: Tensor, count: int) -> Tensor:
-        """The true pose for a share of the samples (source and target of a sample alike), the encoders' for the rest."""
+        """The true pose for a share of the samples (source and target of a sample alike), the encoders'
+        for the rest.
+        """
         num_true = round(self.losses.true_pose_share * count)
         is_true = (torch.arange(2 * count, device=pose.device) % count < num_true)[:, None]
         return torch.where(is_true, true_pose, pose)
@@ -155,7 +165,9 @@ class FaceStep:
     def _consistency(
         self, appearance: Appearance, target: Tensor, pose: Tensor, dynamics: Tensor, count: int
     ) -> Tensor:
-        """l_consist on a quarter of the batch. i: the target frame, j: the source frame; cross samples lend only their codes."""
+        """l_consist on a quarter of the batch. i: the target frame, j: the source frame; cross samples
+        lend only their codes.
+        """
         few = max(count // 4, 1)
         pose_i, dyn_i = pose[count : count + few], dynamics[count : count + few]
         source_j = appearance[slice(0, few)]

@@ -1,4 +1,6 @@
-"""Stage 1, wired: cache, model, teachers, step, previews, exports. The script calls ``train_face`` and nothing else."""
+"""Stage 1, wired: cache, model, teachers, step, previews, exports. The script calls ``train_face`` and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from vasa.pretrained.expression import ExpressionNet
 from vasa.pretrained.identity import IdentityNet
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.face_report import sheet, validation
-from vasa.training.face_step import FaceStep
+from vasa.training.face_step import FaceStep, freeze
 from vasa.training.loop import Phase, train
 from vasa.training.runtime import choose_device, to_device
 
@@ -48,6 +50,9 @@ def train_face(run: TrainFaceRun) -> Path:
     model = FaceAutoencoder(run.face)
     if run.init is not None:
         load_into(model, load_weights(run.init), "face")
+    if run.freeze_motion:
+        freeze(model.pose_encoder)
+        freeze(model.dynamics_encoder)
     device = choose_device(run.loop.device)
     losses = run.losses
     identity = IdentityNet.from_pretrained(losses.identity_teacher) if losses.identity_teacher else None

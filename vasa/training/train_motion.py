@@ -10,6 +10,7 @@ from torch import nn
 from vasa.checkpoint import content_hash, load_into, load_weights, plain
 from vasa.data.latent_cache import CacheError, LatentCache
 from vasa.data.motion_windows import MotionWindows
+from vasa.face.config import MOTION_ENCODERS
 from vasa.motion.diffusion import MotionDiffusion
 from vasa.motion.windows import save_motion
 from vasa.training.loop import Phase, train
@@ -72,7 +73,9 @@ def _caches(run: TrainMotionRun) -> tuple[LatentCache, LatentCache | None]:
     CacheError.
     """
     wanted = (
-        content_hash(run.face / "face.safetensors" if run.face.is_dir() else run.face) if run.face else None
+        content_hash(run.face / "face.safetensors" if run.face.is_dir() else run.face, MOTION_ENCODERS)
+        if run.face
+        else None
     )
     cache = LatentCache(run.cache, wanted)
     if run.validation_cache is None:

@@ -25,8 +25,8 @@ UPPER_LIP_LIFT = 0.06
 LIP_STRETCH = 0.28  # of the half width at lip_width = +-1
 PUCKER_SHRINK = 0.30
 PRESS = 0.75  # share of the vermilion that hides at lip_press = 1
-SMILE_OUT, SMILE_UP = 0.08, 0.16
-BROW_TRAVEL = 0.17
+SMILE_OUT, SMILE_UP = 0.08, 0.13
+BROW_TRAVEL = 0.13
 FROWN_DOWN, FROWN_IN = 0.12, 0.07
 EYEBALL_RADIUS = 1.15  # of the eye's half width: how far the iris travels is this times sin(gaze)
 

@@ -24,10 +24,12 @@ from vasa.face.volumetric.shape import FaceShape
 from vasa.geometry import CAMERA_DISTANCE, camera_rays, head_centre, pixel_grid, project, rotation_matrix
 from vasa.records import CONTROL_INDEX
 
-HEAD_RADII = (0.90, 1.20, 0.85)  # of the proxy with hair: x, y, z; x is scaled by the face's width over 0.78
+HEAD_RADII = (0.87, 1.20, 0.85)  # of the proxy with hair: x, y, z; x is scaled by the face's width over 0.78
 HEAD_OFFSET_Y = 0.06
 NOSE_WIDTH, NOSE_LENGTH = 0.11, 0.26
-TORSO_SHARE = 0.6  # of the head's translation
+TORSO_SHARE = 0.4  # of the head's translation
+LIP_MARGIN = 0.03  # head units around the mouth opening that may be synthesised: the lips' edges
+EYE_REGION = (1.2, 0.95)  # half axes of the region around an eye that may be, in half widths of the eye
 LIP_SOFT = 0.010  # head units over which a lip's edge fades
 
 MAP_NAMES = (
@@ -73,15 +75,31 @@ def _proxy_points(rays: Tensor, pose: Tensor, shape: FaceShape) -> tuple[Tensor,
     depth = (-b - ((b * b - a * (c - 1)).clamp(min=0)).sqrt()) / a
     points = origin + depth[..., None] * direction
     for _ in range(2):
-        bump = _nose(points[..., 0], points[..., 1], shape) / direction[..., 2].abs().clamp(min=0.3)
+        bump = _height(points[..., 0], points[..., 1], shape) / direction[..., 2].abs().clamp(min=0.3)
         points = origin + (depth - bump)[..., None] * direction
     return points, outside
+
+
+def _height(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
+    """Height (B, N) of the face over the ellipsoid: the nose, and the profile of brows, eyes, lips, chin."""
+    group_x, group_y, group_z = shape.relief.unbind(-1)  # (B, 4), from top to bottom
+    offset = (group_z - _front(group_x, group_y, shape)).clamp(-0.25, 0.25)
+    profile = offset[:, :1].expand_as(y)
+    for upper in range(3):
+        top, low = group_y[:, upper, None], group_y[:, upper + 1, None]
+        share = ((top - y) / (top - low).clamp(min=0.05)).clamp(0, 1)
+        profile = profile + share * (offset[:, upper + 1] - offset[:, upper])[:, None]
+    central = _front(x, y, shape) / HEAD_RADII[2]
+    return _nose(x, y, shape) + profile * central
 
 
 def _nose(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
     """Height (B, N) of the nose over the ellipsoid."""
     tip_y = shape.nose_y[:, None]
-    tip = (shape.nose_z[:, None] - _front(torch.zeros_like(x[:, :1]), tip_y, shape)).clamp(0.0, 0.45)
+    profile = shape.relief[:, 1:3, 2].mean(1)[:, None]  # the nose stands on the profile between eyes and lips
+    tip = (
+        shape.nose_z[:, None] - 0.5 * profile - 0.5 * _front(torch.zeros_like(x[:, :1]), tip_y, shape)
+    ).clamp(0.0, 0.45)
     above = (y - tip_y).clamp(min=0) / NOSE_LENGTH
     below = (tip_y - y).clamp(min=0) / 0.10
     return tip * bump((x / (NOSE_WIDTH * (1.25 - 0.35 * above.clamp(max=1)))) ** 2 + above**2 + below**2)
@@ -107,13 +125,14 @@ class _Expression:
     eye_open: Tensor
     eye_new: Tensor
     iris: Tensor
+    free: Tensor  # lips' edges and lids: may be synthesised
 
 
 def _mouth(
     points: Tensor, target: Tensor, source: Tensor, shape: FaceShape
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Target points (B, N, 2) -> neutral points, their motion to the source, interior, how much of it is
-    new, upper layer.
+    new, upper layer, lips' edges.
     """
     up, low = undo(points, target, shape, lower=False), undo(points, target, shape, lower=True)
     up_gap = up[..., 1] - lip_line(up[..., 0], shape)
@@ -123,6 +142,7 @@ def _mouth(
     inside = (1 - above) * torch.sigmoid(-low_gap / LIP_SOFT)
     within = ((points[..., 0] - shape.mouth_x[:, None]) / shape.mouth_w[:, None]).abs() < 1.5
     inside = inside * within
+    edges = torch.sigmoid((LIP_MARGIN - up_gap) / LIP_SOFT) * torch.sigmoid((LIP_MARGIN - low_gap) / LIP_SOFT)
     neutral = torch.where(is_up[..., None], up, low)
     line = lip_line(neutral[..., 0], shape)
     clamped_y = torch.where(is_up, torch.maximum(neutral[..., 1], line), torch.minimum(neutral[..., 1], line))
@@ -145,6 +165,7 @@ def _mouth(
         inside,
         inside * (1 - gap_ratio.clamp(0, 1)),
         above,
+        edges * within,
     )
 
 
@@ -156,7 +177,7 @@ def gaze_offset(controls: Tensor, shape: FaceShape, side: int) -> Tensor:
 
 def _transfer(points: Tensor, target: Tensor, source: Tensor, shape: FaceShape) -> _Expression:
     """Undoes the target's expression at face-plane points (B, N, 2) and applies the source's."""
-    neutral, motion, inside, mouth_new, above = _mouth(points, target, source, shape)
+    neutral, motion, inside, mouth_new, above, free = _mouth(points, target, source, shape)
     eye_open, eye_new, iris = (torch.zeros_like(inside) for _ in range(3))
     for side, name in enumerate(("blink_left", "blink_right")):
         index = CONTROL_INDEX[name]
@@ -175,7 +196,10 @@ def _transfer(points: Tensor, target: Tensor, source: Tensor, shape: FaceShape) 
         distance = (before - centre[:, None]).norm(dim=-1)
         iris = iris + torch.sigmoid((radius[:, None] - distance) / 0.02) * opening
         eye_open, eye_new = eye_open + opening, eye_new + covered
-    return _Expression(neutral + motion, inside, mouth_new, above, eye_open, eye_new, iris)
+        axes = torch.stack([shape.eye_w[:, side] * share for share in EYE_REGION], -1)
+        away = ((before - (centre - offset_target)[:, None]) / axes[:, None]).norm(dim=-1)
+        free = torch.maximum(free, torch.sigmoid((1 - away) / 0.08))
+    return _Expression(neutral + motion, inside, mouth_new, above, eye_open, eye_new, iris, free)
 
 
 def base_warp(
@@ -203,14 +227,14 @@ def base_warp(
     source_plane = plane + shift
     # the surface's height changes with the point: same proxy, other place
     lift = _front(*source_plane.unbind(-1), shape) - _front(*plane.unbind(-1), shape)
-    lift = lift + _nose(*source_plane.unbind(-1), shape) - _nose(*plane.unbind(-1), shape)
+    lift = lift + _height(*source_plane.unbind(-1), shape) - _height(*plane.unbind(-1), shape)
     source_points = torch.cat([source_plane, points[..., 2:] + (lift * front)[..., None]], -1)
     rigid = project(source_points, source_pose)
     still = _surroundings(grid.view(-1, 2), points, source_pose, target_pose)
     flow = head[..., None] * rigid + (1 - head[..., None]) * still
     inside, eye_open = moved.inside * front, moved.eye_open * front
     free = 1 - torch.sigmoid((0.80 - outside) / 0.05) * torch.sigmoid((points[..., 2] - 0.1) / 0.06)
-    synthesis = torch.maximum(torch.maximum(inside, eye_open), free)
+    synthesis = torch.maximum(torch.maximum(inside, moved.free * front), free)
     delta = flow - grid.view(1, -1, 2)
     maps = torch.stack(
         [plane[..., 0], plane[..., 1], front, head, inside, moved.mouth_new * front, moved.above * front,

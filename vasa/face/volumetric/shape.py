@@ -13,6 +13,14 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+RELIEF_GROUPS = ([18, 19, 20, 23, 24, 25], [36, 39, 42, 45], [50, 51, 52, 56, 57, 58], [7, 8, 9])
+"""Landmarks of brows, eyes, lips and chin, from top to bottom."""
+
+
+def _mean_point(points: Tensor) -> Tensor:
+    """Mean (B, 3) of points (B, N, 3) with x taken as |x|: the face is taken as symmetric in depth."""
+    return torch.cat([points[..., :1].abs(), points[..., 1:]], -1).mean(1)
+
 
 @dataclass(slots=True)
 class FaceShape:
@@ -25,7 +33,8 @@ class FaceShape:
         mouth_curve: how much
     higher the corners are than the middle. lip_up, lip_low: thickness of the lips. nose_y, nose_z: tip.
     chin_y: lowest point.
-    face_w: half width at the ears. unit: eye line to lip line, the face's own unit of length.
+    face_w: half width at the ears. relief (B, 4, 3): mean points of brows, eyes, lips and chin, |x| for x,
+    from which the proxy takes its depth. unit: eye line to lip line, the face's own unit of length.
     """
 
     eye_x: Tensor
@@ -45,6 +54,7 @@ class FaceShape:
     chin_y: Tensor
     face_w: Tensor
     unit: Tensor
+    relief: Tensor
 
     def expand(self, batch: int) -> FaceShape:
         """The same shape for a batch of frames, when there is one face."""
@@ -85,4 +95,5 @@ def face_shape(landmarks: Tensor) -> FaceShape:
         chin_y=p[:, 8, 1],
         face_w=((p[:, 16] - p[:, 0])[:, 0] / 2).clamp(min=0.4),
         unit=unit,
+        relief=torch.stack([_mean_point(p[:, group]) for group in RELIEF_GROUPS], 1),
     )
