@@ -19,6 +19,7 @@ from vasa.checkpoint import (
     load_into,
     load_weights,
     plain,
+    save_weights,
 )
 
 
