@@ -1,5 +1,4 @@
-"""What a face is tried on, with its true renders, and what came of it: the records between making frames
-and measuring them.
+"""What a face is tried on and what came of it: the records between making frames and measuring them.
 
 Truth comes from the renderer and from the test split alone; who fills in the made frames is inference, who
 measures them is metrics. Frames are uint8 (N, 3, S, S) RGB.
@@ -18,7 +17,7 @@ from torch import Tensor
 from vasa.data.config import SPLIT_SEEDS, ClipsConfig, SpokenConfig, TrialsConfig
 from vasa.data.synthetic.animation import random_animation
 from vasa.data.synthetic.clips import SyntheticClips
-from vasa.data.synthetic.heads import make_identities
+from vasa.data.synthetic.heads import Identities, make_identities
 from vasa.data.synthetic.renderer import render
 from vasa.records import CONTROL_INDEX, EMOTIONS, Animation, Clip
 
@@ -29,9 +28,9 @@ PORTRAIT_SHARE = 0.25
 
 @dataclass(slots=True)
 class ReenactmentTrial:
-    """N people (seeds in `people`), to be driven by frames of themselves and of the next person.
+    """N people (seeds in `people`), to be driven by frames of themselves and of the next.
 
-    source: their portraits. animation: their own wild frame each. true_self, true_cross: renders of them under
+    source: their portraits. animation: an own wild frame each. true_self, true_cross: renders of them under
     that, and under the next person's. true_swap: their own pose with the next person's expression.
     """
 
@@ -145,33 +144,29 @@ def to_float(frames: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def true_frames(people: list[int], animation: Animation, config: TrialsConfig) -> Tensor:
+def true_frames(people: Identities, animation: Animation, config: TrialsConfig) -> Tensor:
     """Renders of N people, each under its own frame of an animation: uint8 (N, 3, S, S)."""
     parts = []
     for start in range(0, len(people), CHUNK):
-        stop = start + CHUNK
-        identities = make_identities(people[start:stop])
-        out = render(identities, animation[start:stop], config.size, config.quality)
-        parts.append((out.image * 255).round().clamp(0, 255).to(torch.uint8))
+        some = slice(start, start + CHUNK)
+        out = render(people[some], animation[some], config.size, config.quality)
+        parts.append(to_uint8(out.image * 2 - 1))
     return torch.cat(parts)
 
 
 def reenactment_trial(config: TrialsConfig) -> ReenactmentTrial:
     """People of the test split, rendered."""
     first = SPLIT_SEEDS["test"].start + 10_000 * (config.seed + 1)
-    people = list(range(first, first + config.pairs))
-    animation = random_animation([seed * 7 + 1 for seed in people])
-    portrait = mildly(random_animation([seed * 7 + 2 for seed in people]))
+    seeds = list(range(first, first + config.pairs))
+    people = make_identities(seeds)
+    animation = random_animation([seed * 7 + 1 for seed in seeds])
+    portrait = mildly(random_animation([seed * 7 + 2 for seed in seeds]))
     following = Animation(animation.pose.roll(-1, 0), animation.controls.roll(-1, 0))
     swapped = Animation(animation.pose, following.controls)
-    return ReenactmentTrial(
-        torch.tensor(people),
-        true_frames(people, portrait, config),
-        animation,
-        true_frames(people, animation, config),
-        true_frames(people, following, config),
-        true_frames(people, swapped, config),
+    source, true_self, true_cross, true_swap = (
+        true_frames(people, frames, config) for frames in (portrait, animation, following, swapped)
     )
+    return ReenactmentTrial(torch.tensor(seeds), source, animation, true_self, true_cross, true_swap)
 
 
 def mildly(animation: Animation) -> Animation:
@@ -213,4 +208,4 @@ def asked_values(config: TrialsConfig) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 def portrait_of(person: int, config: TrialsConfig) -> Tensor:
     """A source portrait (3, S, S) of one person."""
-    return true_frames([person], mildly(random_animation([person * 7 + 2])), config)[0]
+    return true_frames(make_identities([person]), mildly(random_animation([person * 7 + 2])), config)[0]

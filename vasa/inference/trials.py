@@ -20,7 +20,6 @@ from torch import Tensor
 from vasa.audio import fit_length, read_audio, resample
 from vasa.data.config import TrialsConfig
 from vasa.data.synthetic.heads import make_identities
-from vasa.data.synthetic.renderer import render
 from vasa.data.trials import (
     AskedClip,
     Outcomes,
@@ -35,6 +34,7 @@ from vasa.data.trials import (
     spoken_clips,
     to_float,
     to_uint8,
+    true_frames,
 )
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.pipeline import TalkingFace, feature_chunks
@@ -136,8 +136,8 @@ class Trials:
             assert clip.gaze is not None and clip.distance is not None
             some = torch.linspace(0.2, 1, self.config.asked_frames).mul(len(animation) - 1).round().long()
             people = make_identities([clip.identity])[torch.zeros(len(some), dtype=torch.long)]
-            image = render(people, animation[some], self.config.size, self.config.quality).image
-            yield AskedClip(clip.gaze, clip.distance, clip.emotion, to_uint8(image * 2 - 1))
+            true = true_frames(people, animation[some], self.config)
+            yield AskedClip(clip.gaze, clip.distance, clip.emotion, true)
 
     # Real media
 
