@@ -78,5 +78,7 @@ def test_default_conditions_look_ahead_at_the_mean_distance_and_are_neutral() ->
 def test_emotion_weights_of_zero_mean_neutral() -> None:
     """As records.Conditions has it; and neutral takes what the others leave."""
     half_happy = torch.tensor([[0.0, 0.5, 0, 0, 0, 0, 0, 0]])
-    got = Normalizer(LAYOUT, 3).normalise_conditions(Conditions(emotion=torch.cat([torch.zeros(1, 8), half_happy])))
+    got = Normalizer(LAYOUT, 3).normalise_conditions(
+        Conditions(emotion=torch.cat([torch.zeros(1, 8), half_happy]))
+    )
     assert got.emotion.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0], [0.5, 0.5, 0, 0, 0, 0, 0, 0]]

@@ -9,7 +9,7 @@ from torch import nn
 
 from vasa.motion.conditions import without
 from vasa.motion.config import MotionConfig, TransformerConfig
-from vasa.motion.transformer import MotionTransformer
+from vasa.motion.transformer import Block, MotionTransformer
 
 
 def tiny(audio_as_tokens: bool = False) -> MotionTransformer:
@@ -71,8 +71,8 @@ def test_padded_frames_reach_no_output_and_get_no_gradient() -> None:
         assert not x_t.grad[:, 7:].any() and not c.audio.grad[:, 7:].any()
 
 
-def test_our_attention_equals_pytorchs() -> None:
-    block = tiny().blocks[0]
+def test_our_block_equals_pytorchs() -> None:
+    block = Block(32, 2, 64)
     theirs = nn.TransformerEncoderLayer(
         32, 2, 64, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
     )
@@ -82,8 +82,8 @@ def test_our_attention_equals_pytorchs() -> None:
         "attention_out": "self_attn.out_proj",
         "norm_attention": "norm1",
         "norm_feedforward": "norm2",
-        "feedforward.0": "linear1",
-        "feedforward.2": "linear2",
+        "hidden_in": "linear1",
+        "hidden_out": "linear2",
     }
     state = {}
     for name, value in block.state_dict().items():
@@ -94,6 +94,15 @@ def test_our_attention_equals_pytorchs() -> None:
     torch.testing.assert_close(block(x), theirs(x), rtol=1e-5, atol=1e-5)  # float32, another order of sums
 
 
+def test_the_local_convolution_reaches_neighbours_of_its_own_stream_only() -> None:
+    """Two streams of five frames: sound, then motion, whose ends must not touch."""
+    block = Block(32, 2, 64, local_kernel=3)
+    hidden = torch.zeros(1, 4 + 10, 64, requires_grad=True)
+    for at, reached in ((4 + 4, {4 + 3, 4 + 4}), (4 + 6, {4 + 5, 4 + 6, 4 + 7}), (2, set())):
+        (gradient,) = torch.autograd.grad(block._neighbours(hidden, 2, None)[0, at].sum(), hidden)
+        assert set(gradient[0].abs().sum(-1).nonzero().flatten().tolist()) == reached
+
+
 def test_a_window_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="windows of 10"):
         tiny()(torch.zeros(1, W + 1, E), torch.zeros(1), conditions(1))
@@ -102,3 +111,5 @@ def test_a_window_of_another_length_is_refused() -> None:
 def test_width_must_fit_the_heads() -> None:
     with pytest.raises(ValueError, match="num_heads"):
         TransformerConfig(width=100, num_heads=8)
+    with pytest.raises(ValueError, match="local_kernel"):
+        TransformerConfig(local_kernel=4)

@@ -1,4 +1,6 @@
-"""Long audio in windows: exact lengths, the same however it arrives, seeded, carried over, refused when it does not fit."""
+"""Long audio in windows: exact lengths, the same however it arrives, seeded, carried over, refused when it
+does not fit.
+"""
 
 import itertools
 
@@ -13,7 +15,9 @@ from vasa.motion.diffusion import MotionDiffusion
 from vasa.motion.windows import MotionGenerator, save_motion
 from vasa.records import Conditions, MotionLayout
 
-CONTROLS = Conditions(gaze=torch.tensor([[0.2, -0.1]]), distance=torch.tensor([[1.1]]), emotion=torch.eye(8)[[1]])
+CONTROLS = Conditions(
+    gaze=torch.tensor([[0.2, -0.1]]), distance=torch.tensor([[1.1]]), emotion=torch.eye(8)[[1]]
+)
 
 
 def make_model() -> MotionDiffusion:
@@ -21,7 +25,9 @@ def make_model() -> MotionDiffusion:
     config = MotionConfig(
         window_frames=W,
         history_frames=K,
-        transformer=TransformerConfig(width=32, num_layers=2, num_heads=2, feedforward=64, audio_as_tokens=False),
+        transformer=TransformerConfig(
+            width=32, num_layers=2, num_heads=2, feedforward=64, audio_as_tokens=False
+        ),
         sampler=SamplerConfig(steps=3),
     )
     model = MotionDiffusion(config, MotionLayout.volumetric(E - 6), A)
@@ -43,7 +49,9 @@ def features(length: int) -> Tensor:
 
 
 def run(generator: MotionGenerator, source, seed: int = 0, **options) -> Tensor:
-    return torch.cat(list(generator.generate(source, CONTROLS, generator=torch.Generator().manual_seed(seed), **options)))
+    return torch.cat(
+        list(generator.generate(source, CONTROLS, generator=torch.Generator().manual_seed(seed), **options))
+    )
 
 
 @pytest.mark.parametrize("length", [1, W - 1, W, W + 1, 3 * W + 7])
@@ -89,7 +97,9 @@ def test_a_seed_is_one_motion_and_another_is_another(generator: MotionGenerator)
     assert not torch.allclose(run(generator, sound, seed=3), run(generator, sound, seed=4))
 
 
-def test_the_past_is_not_changed_by_later_sound_but_the_next_window_hears_the_last(generator: MotionGenerator) -> None:
+def test_the_past_is_not_changed_by_later_sound_but_the_next_window_hears_the_last(
+    generator: MotionGenerator,
+) -> None:
     sound = features(3 * W)
     later = sound.clone()
     later[W - 2] += 1  # in the carried frames of the first window
@@ -113,13 +123,17 @@ def test_many_clips_at_once_equal_one_by_one(generator: MotionGenerator) -> None
     together = generator.generate_many(sounds, CONTROLS, generators=seeds)
     for row, seed in ((0, 1), (1, 2)):
         # another batch size means another order of float32 sums, and two windows of three steps amplify it
-        torch.testing.assert_close(together[row], run(generator, sounds[row], seed=seed), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            together[row], run(generator, sounds[row], seed=seed), rtol=1e-3, atol=1e-3
+        )
 
 
 def test_options_override_the_checkpoints(generator: MotionGenerator) -> None:
     sound = features(W)
     default = run(generator, sound)
-    assert torch.equal(default, run(generator, sound, steps=3, guidance={"audio": 0.5, "gaze": 1.0}, sampler="dpm++"))
+    assert torch.equal(
+        default, run(generator, sound, steps=3, guidance={"audio": 0.5, "gaze": 1.0}, sampler="dpm++")
+    )
     for options in ({"steps": 5}, {"guidance": {}}, {"sampler": "ddim"}):
         assert not torch.allclose(default, run(generator, sound, **options)), options
 
@@ -139,7 +153,11 @@ def test_saved_and_loaded_is_the_same_generator(generator: MotionGenerator, tmp_
     path = tmp_path / "motion.safetensors"
     save_motion(path, model, model.state_dict(), {"kind": "logmel"}, "some face", {"steps": 1})
     loaded = MotionGenerator.from_pretrained(tmp_path)
-    assert (loaded.face_hash, loaded.audio, loaded.layout) == ("some face", {"kind": "logmel"}, generator.layout)
+    assert (loaded.face_hash, loaded.audio, loaded.layout) == (
+        "some face",
+        {"kind": "logmel"},
+        generator.layout,
+    )
     assert loaded.config == generator.config
     assert torch.equal(run(loaded, features(W + 2)), run(generator, features(W + 2)))
 
@@ -165,7 +183,9 @@ def test_another_models_file_and_missing_tensors_are_refused(tmp_path) -> None:
         (torch.full((5, A), torch.nan), "NaN"),
     ],
 )
-def test_features_that_do_not_fit_are_refused(generator: MotionGenerator, source: Tensor, message: str) -> None:
+def test_features_that_do_not_fit_are_refused(
+    generator: MotionGenerator, source: Tensor, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         run(generator, source)
 

@@ -23,8 +23,12 @@ class TransformerConfig:
         2048  # not given; the paper's 29 M parameters leave room for exactly four times the width
     )
     audio_context_layers: int = 0
-    """Convolutions over 5 frames that audio features pass before the transformer. 0 for features that know their surroundings,
-    such as wav2vec 2.0's; log-mel ones do not, and attention takes very long to learn what a neighbouring frame is."""
+    """Convolutions over 5 frames that audio features pass before the transformer. 0 for features that know
+    their surroundings, such as wav2vec 2.0's; log-mel ones do not, and attention takes very long to learn
+    what a neighbouring frame is.
+    """
+    local_kernel: int = 0
+    """Frames that a depthwise convolution in each feed-forward sees; 0 has none, as the paper."""
     audio_as_tokens: bool = True
     """True: audio frames are tokens beside the motion tokens (the paper joins all conditions along time).
     False: they are added to the motion token of the same frame: half the tokens, and the alignment is given,
@@ -32,6 +36,8 @@ class TransformerConfig:
     """
 
     def __post_init__(self) -> None:
+        if self.local_kernel < 0 or (self.local_kernel and self.local_kernel % 2 == 0):
+            raise ValueError(f"transformer.local_kernel={self.local_kernel}; wanted 0 or an odd number.")
         if self.width % (2 * self.num_heads):
             raise ValueError(
                 f"transformer.width={self.width} with num_heads={self.num_heads}; wanted a multiple of 2x it."
@@ -124,5 +130,5 @@ class MotionConfig:
         if not 2 <= self.history_frames <= self.window_frames:
             raise ValueError(
                 f"history_frames={self.history_frames} with window_frames={self.window_frames}; wanted "
-                "2 <= history <= window: what is carried over comes from one window, and acceleration needs two."
+                "2 <= history <= window: they come from one window, and acceleration needs two."
             )
