@@ -1,4 +1,5 @@
-"""Random animations and expression blends of the procedural heads: what a head may do, apart from who it is."""
+"""Random animations and expression blends of the procedural heads: what a head may do, apart from who it
+is."""
 
 from __future__ import annotations
 
@@ -114,7 +115,8 @@ def _some(chance: Tensor, value: Tensor, share: float) -> Tensor:
 
 
 def _blinks(u: Tensor) -> Tensor:
-    """Lids of both eyes: a quarter of the frames blink, mostly with both eyes; else open, with small variation."""
+    """Lids of both eyes: a quarter of the frames blink, mostly with both eyes; else open, with small
+    variation."""
     rest = 0.22 * (u[1] * 2 - 1)
     if u[0] > 0.25:
         return torch.stack([rest, rest])

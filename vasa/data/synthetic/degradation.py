@@ -1,4 +1,5 @@
-"""What cameras, files and the world do to a picture: tone, blur, noise, JPEG, occluders. Geometry is left alone."""
+"""What cameras, files and the world do to a picture: tone, blur, noise, JPEG, occluders. Geometry is left
+alone."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ SHARES = {"tone": 0.7, "blur": 0.35, "noise": 0.5, "jpeg": 0.4, "occluder": 0.15
 def degrade(
     image: Tensor, seeds: Sequence[int] | Tensor, frame_seeds: Sequence[int] | Tensor | None = None
 ) -> Tensor:
-    """Degrades pictures (B, 3, H, W) in [0, 1]; kind and strength depend on ``seeds``, grain on ``frame_seeds`` too."""
+    """Degrades pictures (B, 3, H, W) in [0, 1]; kind and strength depend on ``seeds``, grain on
+    ``frame_seeds`` too."""
     frame_seeds = seeds if frame_seeds is None else frame_seeds
     frames = [_degrade_one(image[i], int(seeds[i]), int(frame_seeds[i])) for i in range(len(image))]
     return torch.stack(frames)

@@ -1,7 +1,10 @@
-"""How controls move the vertices of a head: displacement fields in template face coordinates, a jaw that turns, lids that slide.
+"""How controls move the vertices of a head: displacement fields in template face coordinates, a jaw that
+turns, lids that slide.
 
-Fields are fixed; controls weigh them, so the same expression looks alike on every identity and texture moves with the skin. The
-lids follow the eyeballs' surface, the mouth's interior follows the jaw. Signs and units of the controls: vasa/records.py.
+Fields are fixed; controls weigh them, so the same expression looks alike on every identity and texture moves
+with the skin. The
+lids follow the eyeballs' surface, the mouth's interior follows the jaw. Signs and units of the controls:
+vasa/records.py.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ import torch
 from torch import Tensor
 
 from vasa.data.synthetic import hair, mesh
+from vasa.data.synthetic.anatomy import Geometry
 from vasa.data.synthetic.shape import (
     EYE_CAP,
     EYE_RADIUS,
     JAW_HINGE,
-    Geometry,
     face_coordinates,
     gaussian,
     smoothstep,
@@ -26,7 +29,8 @@ from vasa.geometry import head_centre, rotation_matrix
 from vasa.records import CONTROL_INDEX
 
 JAW_ANGLE = 0.30
-"""Turn of the jaw, radians, at jaw = 1: the lips then part by about a third of a head unit (14 px at 128 px)."""
+"""Turn of the jaw, radians, at jaw = 1: the lips then part by about a third of a head unit (14 px at 128
+px)."""
 TORSO_SHARE = (0.12, 0.10, 0.12)
 """Share of the head's yaw, pitch and roll that the torso follows."""
 TORSO_FOLLOW = 0.7
@@ -301,7 +305,8 @@ def pose_vertices(geometry: Geometry, controls: Tensor) -> Tensor:
 
 
 def place_vertices(points: Tensor, pose: Tensor) -> Tensor:
-    """Head-frame vertices (B, V, 3) to the camera frame: the head follows the pose, the torso part of it, the neck in between."""
+    """Head-frame vertices (B, V, 3) to the camera frame: the head follows the pose, the torso part of it, the
+    neck in between."""
     weight = torso_weight(str(points.device))[None, :, None]
     rotation = rotation_matrix(pose[:, :3])
     centre = head_centre(pose)[:, None]

@@ -1,7 +1,10 @@
-"""Hair and beards: shells over the head whose coverage is a smooth field per vertex, broken into strands by the texture.
+"""Hair and beards: shells over the head whose coverage is a smooth field per vertex, broken into strands by
+the texture.
 
-A hair style is a hair line (how far down the head's rings the scalp hair reaches, by angle), thicknesses, a length that hangs
-from that line, and a coverage. The renderer draws these parts with partial coverage, so edges are soft and never pop.
+A hair style is a hair line (how far down the head's rings the scalp hair reaches, by angle), thicknesses, a
+length that hangs
+from that line, and a coverage. The renderer draws these parts with partial coverage, so edges are soft and
+never pop.
 """
 
 from __future__ import annotations
@@ -30,8 +33,10 @@ _TIED = (3.50, 3.52, 3.85, 4.8, 6.2, 5.6, 6.0, 8.2, 9.2)
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """line: hair line at LINE_ANGLES; thickness on top, sides, back and at the front edge; hang: y where hanging hair ends (None:
-    no hanging hair); open_deg: hanging starts at this angle from the front; wave and curl: amplitudes; density: coverage; part:
+    """line: hair line at LINE_ANGLES; thickness on top, sides, back and at the front edge; hang: y where
+    hanging hair ends (None:
+    no hanging hair); open_deg: hanging starts at this angle from the front; wave and curl: amplitudes;
+    density: coverage; part:
     depth of a parting; sweep: how much lower one side's line is."""
 
     line: tuple[float, ...]
@@ -49,6 +54,7 @@ class Style:
     flare: float = 0.0
     comb: float = 0.0  # how far strands lean away from the parting, as a share of the full turn
     gloss: float = 1.0
+    fringe: float = 0.0
     knot: tuple[float, ...] | None = None  # extra tuft: centre y, z, radii x, y, z
 
 
@@ -56,8 +62,8 @@ STYLES: dict[str, Style] = {
     "bald": Style(_LOW_RING, 0.0, 0.0, 0.0, density=0.0),
     "buzz": Style(_SHORT, 0.026, 0.020, 0.020, density=1.0, gloss=0.2),
     "parted": Style(_SHORT, 0.115, 0.055, 0.06, quiff=0.05, part=0.05, sweep=0.25, comb=0.13),
-    "swept": Style(_SHORT, 0.14, 0.06, 0.06, quiff=0.05, sweep=0.95, wave=0.012, comb=0.16),
-    "afro": Style(_SHORT, 0.33, 0.30, 0.32, quiff=0.10, curl=0.03, density=1.4, gloss=0.25),
+    "swept": Style(_SHORT, 0.14, 0.06, 0.06, quiff=0.05, sweep=0.95, wave=0.012, comb=0.16, fringe=1.0),
+    "afro": Style(_SHORT, 0.33, 0.30, 0.32, quiff=0.10, curl=0.03, density=1.4, gloss=0.25, fringe=1.0),
     "long_straight": Style(_OVER_EARS, 0.075, 0.085, 0.09, hang=-1.45, part=0.045, open_deg=58.0, comb=0.08),
     "long_wavy": Style(
         _OVER_EARS,
@@ -75,7 +81,7 @@ STYLES: dict[str, Style] = {
     "bun": Style(_TIED, 0.06, 0.04, 0.05, knot=(1.05, -0.38, 0.26, 0.23, 0.26)),
     "ponytail": Style(_TIED, 0.06, 0.035, 0.06, sweep=0.15, comb=0.06, knot=(-0.05, -1.08, 0.17, 0.72, 0.17)),
     "receding": Style(_RECEDING, 0.04, 0.045, 0.05, density=1.0, gloss=0.6),
-    "bob": Style(_FRINGE, 0.095, 0.11, 0.12, hang=-0.62, open_deg=60.0, flare=0.04),
+    "bob": Style(_FRINGE, 0.095, 0.11, 0.12, hang=-0.62, open_deg=60.0, flare=0.04, fringe=1.0),
     "quiff": Style(_SHORT, 0.17, 0.035, 0.04, quiff=0.17, wave=0.015, comb=0.05),
     "curly_long": Style(
         _OVER_EARS,
@@ -89,6 +95,7 @@ STYLES: dict[str, Style] = {
         open_deg=60.0,
         flare=0.12,
         gloss=0.4,
+        fringe=1.0,
         density=1.4,
     ),
 }
@@ -108,6 +115,7 @@ _SCALARS = (
     "flare",
     "comb",
     "gloss",
+    "fringe",
 )
 
 
@@ -165,7 +173,8 @@ def style_value(values: Tensor, name: str) -> Tensor:
 
 
 def hair_geometry(values: Tensor, tables: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Shell of hair (B, N, 3) and coverage (B, N), tuft (B, M, 3) and coverage (B, M), for parameters and knot tables."""
+    """Shell of hair (B, N, 3) and coverage (B, N), tuft (B, M, 3) and coverage (B, M), for parameters and
+    knot tables."""
     device = values.device
     rows, columns, _ = mesh.PART_GRIDS["hair"]
     _, scalars = _style_tables(str(device))
@@ -182,7 +191,8 @@ def hair_geometry(values: Tensor, tables: Tensor) -> tuple[Tensor, Tensor, Tenso
         ]
     )
     hanging = _hanging(values, get, theta, points[:, -1], rows - SCALP_ROWS, hangs > 0.01)
-    edge = 1 - (1 - hangs) * _smooth(t, 0.86, 1.0)
+    fade = torch.where(get["fringe"] > 0, 0.90, 0.86)  # a cut fringe ends at once, roots thin out
+    edge = 1 - (1 - hangs) * _smooth(t, fade[:, None, None], 1.0)
     thin = (values[:, PARAMETER_INDEX["hair_style"]] == HAIR_STYLES.index("receding")).float()[:, None, None]
     crown = 1 - 0.45 * thin * (1 - _smooth(t, 0.25, 0.6))
     scalp_cover = get["density"][:, None, None] * edge * crown
@@ -222,8 +232,16 @@ def _scalp(
         + field("curl") * _ripple(theta, t, phase, 11)
         + 0.5 * field("wave") * _ripple(theta, t, phase, 6)
     )
-    hangs = field("hangs") * (theta.abs() > 0.9)
-    tuck = 1 - (1 - hangs) * _smooth(t, 0.84, 1.0) * 0.95
+    degrees = theta.abs() * (180 / math.pi)
+    hangs = field("hangs") * (degrees > 51)
+    hug = _smooth(
+        degrees, field("open_deg") - 12, field("open_deg") + 32
+    )  # locks lie close to the face in front
+    thickness = thickness * (1 - field("hangs") * (1 - hug) * 0.75 * _smooth(t, 0.55, 1.0))
+    rise = 0.84 - 0.40 * front * (
+        field("fringe") < 0.5
+    )  # the mass rises gently from the roots over the forehead
+    tuck = 1 - (1 - hangs) * _smooth(t, rise, 1.0) * 0.95
     outward = torch.nn.functional.normalize(base - base.new_tensor([0.0, 0.10, -0.05]), dim=-1)
     return base + outward * (thickness.clamp(min=0.004) * tuck)[..., None]
 

@@ -1,4 +1,5 @@
-"""Identities: who the procedural heads are. Parameters are drawn from seeds; geometry and textures are made once, when needed."""
+"""Identities: who the procedural heads are. Parameters are drawn from seeds; geometry and textures are made
+once, when needed."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vasa.data.synthetic import expression, landmarks, shape
+from vasa.data.synthetic import anatomy, expression, landmarks
 from vasa.data.synthetic.parameters import PARAMETER_INDEX, draw_parameters
 from vasa.data.synthetic.textures import Painter
 from vasa.records import NUM_CONTROLS
 
 KEPT_IDENTITIES = 192
-"""Geometry and textures of so many identities are kept; older ones are made again when needed (they are pure functions)."""
+"""Geometry and textures of so many identities are kept; older ones are made again when needed (they are pure
+functions)."""
 
 
 class _Memory:
@@ -38,7 +40,8 @@ class _Memory:
 
 @dataclass(slots=True)
 class Identities:
-    """B people. values (B, P): parameters in the order of PARAMETER_INDEX; seeds (B,) int64; mode: portrait or randomised.
+    """B people. values (B, P): parameters in the order of PARAMETER_INDEX; seeds (B,) int64; mode: portrait
+    or randomised.
 
     Indexing and slicing give Identities again; geometry and textures are shared between them.
     """
@@ -73,24 +76,25 @@ class Identities:
         """One identity parameter (B,)."""
         return self.values[:, PARAMETER_INDEX[name]]
 
-    def geometry(self) -> shape.Geometry:
+    def geometry(self) -> anatomy.Geometry:
         """Neutral geometry of every identity, repeated ones made once."""
         keys = [("geometry", int(seed)) for seed in self.seeds]
 
-        def make(missing: list[tuple]) -> list[shape.Geometry]:
+        def make(missing: list[tuple]) -> list[anatomy.Geometry]:
             rows = torch.tensor([keys.index(key) for key in missing], device=self.device)
-            built = shape.build_geometry(self.values[rows])
+            built = anatomy.build_geometry(self.values[rows])
             return [built.rows(slice(i, i + 1)) for i in range(len(missing))]
 
         parts = self.memory.get(keys, make)
         if len(parts) == 1:
             return parts[0]
-        return shape.Geometry(
-            *(torch.cat([getattr(p, name) for p in parts]) for name in shape.Geometry.__slots__)
+        return anatomy.Geometry(
+            *(torch.cat([getattr(p, name) for p in parts]) for name in anatomy.Geometry.__slots__)
         )
 
     def textures(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Atlases (U, size, 2 size, 4) and backgrounds (U, 3, size, size), uint8, of the distinct identities, and their rows (B,)."""
+        """Atlases (U, size, 2 size, 4) and backgrounds (U, 3, size, size), uint8, of the distinct identities,
+        and their rows (B,)."""
         keys = [("texture", int(seed), size) for seed in self.seeds]
         distinct = list(dict.fromkeys(keys))
         made = self.memory.get(

@@ -1,4 +1,5 @@
-"""The 68 iBUG landmarks as vertices of the mesh: they move with the skin, in every identity and expression."""
+"""The 68 iBUG landmarks as vertices of the mesh: they move with the skin, in every identity and
+expression."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ JAW_DEGREES = (86.0, 85.0, 82.0, 77.0, 68.0, 54.0, 38.0, 19.0, 0.0)
 
 @lru_cache(maxsize=4)
 def landmark_index(device: str = "cpu") -> Tensor:
-    """Vertex indices (68,): jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, lips 48-67; the viewer's left first."""
+    """Vertex indices (68,): jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, lips 48-67; the viewer's left
+    first."""
     t = mesh.template("cpu")
     middle, columns = len(t.theta) // 2, len(t.theta)
     points: list[int] = []
@@ -78,9 +80,11 @@ def landmarks_3d(points: Tensor) -> Tensor:
 
 
 def boxes(landmarks: Tensor) -> tuple[Tensor, Tensor]:
-    """Eye boxes (B, 2, 4), left then right, and mouth box (B, 4) as (u0, v0, u1, v1) around image landmarks (B, 68, 2).
+    """Eye boxes (B, 2, 4), left then right, and mouth box (B, 4) as (u0, v0, u1, v1) around image landmarks
+    (B, 68, 2).
 
-    Eye boxes are as high as half their width at least, so that a closed eye keeps a box; a margin of 15 % is added.
+    Eye boxes are as high as half their width at least, so that a closed eye keeps a box; a margin of 15 % is
+    added.
     """
 
     def box(points: Tensor, height_share: float) -> Tensor:

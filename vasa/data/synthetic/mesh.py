@@ -1,9 +1,13 @@
 """Topology of the procedural head: one fixed mesh, shared by every identity and every frame.
 
-Every part is a rectangular grid of vertices (rows downwards, columns to the viewer's right), so that normals are differences of
-neighbours and a point of material is (triangle, barycentric) in any frame of any identity: landmarks and flow follow exactly.
-The skin's grid is a loft of rings around the vertical axis; the rows of the lip line and of the closed-lid line are doubled, with
-a few rows that roll inwards between the copies, so that mouth and eyes open as true slits. This module knows no identity.
+Every part is a rectangular grid of vertices (rows downwards, columns to the viewer's right), so that normals
+are differences of
+neighbours and a point of material is (triangle, barycentric) in any frame of any identity: landmarks and flow
+follow exactly.
+The skin's grid is a loft of rings around the vertical axis; the rows of the lip line and of the closed-lid
+line are doubled, with
+a few rows that roll inwards between the copies, so that mouth and eyes open as true slits. This module knows
+no identity.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from torch import Tensor
 EYE_X, EYE_HALF_WIDTH = 0.285, 0.16
 MOUTH_Y, MOUTH_HALF_WIDTH = -0.60, 0.26
 LIP_UPPER, LIP_LOWER = 0.074, 0.092
-"""Template face coordinates (head units): eyes are about 20 % larger than life so that gaze shows at 128 px; lips likewise."""
+"""Template face coordinates (head units): eyes are about 20 % larger than life so that gaze shows at 128 px;
+lips likewise."""
 
 NUM_KNOTS = 16
 KNOT_FRONT_Y = (
@@ -95,7 +100,8 @@ KNOT_WIDTH = (
     0.50,
 )
 KNOT_POWER = (2.0, 2.0, 2.1, 2.2, 2.3, 2.35, 2.35, 2.3, 2.25, 2.2, 2.15, 2.1, 2.0, 2.0, 2.0, 2.0)
-"""Rings of the mean head from crown (0) over brow (5), eyes (6), mouth (8), chin (10) and throat (13) to the neck's foot (15)."""
+"""Rings of the mean head from crown (0) over brow (5), eyes (6), mouth (8), chin (10) and throat (13) to the
+neck's foot (15)."""
 
 PARTS = (
     "skin", "eye_left", "eye_right", "cavity", "teeth_upper", "teeth_lower", "tongue", "ear_left", "ear_right",
@@ -121,7 +127,8 @@ LIP_INNER_ROWS, LID_INNER_ROWS = 4, 2
 def skin_rows() -> tuple[Tensor, dict[str, Tensor | int]]:
     """Knot parameter s of each row of the skin grid (R,), and the rows of the slits.
 
-    The second value holds ``lid`` and ``lip``: index of the last row above the slit's inner rows; ``inner`` (R,): how far a row is
+    The second value holds ``lid`` and ``lip``: index of the last row above the slit's inner rows; ``inner``
+    (R,): how far a row is
     rolled in (0 outside, 1 deepest); ``below``: +1 for rows of the lower sheet near a slit, -1 above.
     """
 
@@ -158,7 +165,8 @@ def skin_rows() -> tuple[Tensor, dict[str, Tensor | int]]:
 
 
 def column_angles(count: int = 129) -> tuple[Tensor, Tensor]:
-    """Column parameter c in [-1, 1] (C,) and angle around the vertical axis (C,): dense in front, the seam is at the back."""
+    """Column parameter c in [-1, 1] (C,) and angle around the vertical axis (C,): dense in front, the seam is
+    at the back."""
     c = torch.linspace(-1, 1, count)
     return c, math.pi * (0.42 * c + 0.58 * c**5)
 
@@ -182,12 +190,14 @@ def knot_basis(s: Tensor) -> Tensor:
 
 
 def mean_tables() -> Tensor:
-    """The mean head's knot tables (6, NUM_KNOTS): front y, back y, front z, back z, half width, cross-section power."""
+    """The mean head's knot tables (6, NUM_KNOTS): front y, back y, front z, back z, half width, cross-section
+    power."""
     return torch.tensor([KNOT_FRONT_Y, KNOT_BACK_Y, KNOT_FRONT_Z, KNOT_BACK_Z, KNOT_WIDTH, KNOT_POWER])
 
 
 def loft(tables: Tensor, basis: Tensor, theta: Tensor) -> Tensor:
-    """Points (B, R, C, 3) of the ring surface given by tables (B, 6, K), knot weights (R, C or 1, K) and angles (R or 1, C)."""
+    """Points (B, R, C, 3) of the ring surface given by tables (B, 6, K), knot weights (R, C or 1, K) and
+    angles (R or 1, C)."""
     values = torch.einsum("bpk,rck->bprc", tables, basis)
     front_y, back_y, front_z, back_z, width, power = values.unbind(1)
     sin, cos = theta.sin(), theta.cos()
@@ -200,7 +210,8 @@ def loft(tables: Tensor, basis: Tensor, theta: Tensor) -> Tensor:
 
 
 def _grid_faces(rows: int, columns: int, skip_rows: tuple[int, ...] = (), wrap: bool = False) -> Tensor:
-    """Triangles (T, 3) of a grid; row pairs starting at ``skip_rows`` are left open; ``wrap`` joins the last column to the first."""
+    """Triangles (T, 3) of a grid; row pairs starting at ``skip_rows`` are left open; ``wrap`` joins the last
+    column to the first."""
     r = torch.tensor([i for i in range(rows - 1) if i not in skip_rows])
     c = torch.arange(columns if wrap else columns - 1)
     a = r[:, None] * columns + c
@@ -288,8 +299,10 @@ def _part_uv(name: str, rows: int, columns: int, wrap: bool) -> Tensor:
 class Template:
     """The mesh and the skin's face coordinates.
 
-    faces (T, 3), face_part (T,) index into PARTS, uv (V, 2) in the atlas, neighbours (V, 4), slices: vertex range of each part,
-    s (R,) row parameters, theta (C,) column angles, front_y (R,) face height of each row, x (R, C) and z (R, C) of the mean
+    faces (T, 3), face_part (T,) index into PARTS, uv (V, 2) in the atlas, neighbours (V, 4), slices: vertex
+    range of each part,
+    s (R,) row parameters, theta (C,) column angles, front_y (R,) face height of each row, x (R, C) and z (R,
+    C) of the mean
     head without features, inner (R,) roll-in, lid and lip: last row above each slit.
     """
 
@@ -315,7 +328,8 @@ class Template:
         return self.uv.shape[0]
 
     def skin_index(self, row: int, x: float) -> int:
-        """Index of the skin vertex in ``row`` whose template x is nearest to ``x`` on the front of the head."""
+        """Index of the skin vertex in ``row`` whose template x is nearest to ``x`` on the front of the
+        head."""
         front = self.theta.abs() < math.pi / 2
         distance = (self.x[row] - x).abs() + (~front) * 10.0
         return row * len(self.theta) + int(distance.argmin())

@@ -1,4 +1,5 @@
-"""The identity parameters of a procedural head: one table with ranges and meaning, and how a seed draws them."""
+"""The identity parameters of a procedural head: one table with ranges and meaning, and how a seed draws
+them."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ MODES = ("portrait", "randomised")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One identity parameter: normal around ``mean`` with ``std``, kept within [low, high]; uniform where std is 0."""
+    """One identity parameter: normal around ``mean`` with ``std``, kept within [low, high]; uniform where std
+    is 0."""
 
     name: str
     mean: float
@@ -114,7 +116,8 @@ RANDOMISED_SPREAD = 2.2
 
 
 def seed_generator(seed: int, stream: int) -> torch.Generator:
-    """A CPU generator for one seed and purpose; integers are mixed by arithmetic, so it is the same in every process."""
+    """A CPU generator for one seed and purpose; integers are mixed by arithmetic, so it is the same in every
+    process."""
     mixed = (int(seed) * 6364136223846793005 + (stream + 1) * 1442695040888963407) % (2**63 - 1)
     return torch.Generator().manual_seed(mixed)
 
@@ -264,9 +267,9 @@ def palette(values: Tensor) -> Palette:
     grey = min(max((get("age") - 0.55) / 0.4, 0.0), 1.0)
     hair = _mix(HAIR_STOPS, hair_tone) * (1 - grey) + torch.tensor([0.66, 0.65, 0.63]) * grey
     iris_hue = get("iris_hue") if tone < 0.4 else get("iris_hue") * 0.3
-    lips = skin * torch.tensor([0.86, 0.60, 0.58]) * (1 - 0.12 * get("lip_red")) + torch.tensor(
-        [0.06, 0.0, 0.01]
-    )
+    rose = torch.tensor([0.74, 0.40, 0.41]) * (1 - 0.45 * tone)
+    redness = 0.25 + 0.35 * get("lip_red")
+    lips = (1 - redness) * skin * torch.tensor([0.92, 0.78, 0.77]) + redness * rose
     make_up = max(get("make_up"), 0.0)
     lipstick = torch.tensor([0.62, 0.10 + 0.15 * get("lip_red"), 0.16 + 0.12 * get("blush")]) * (
         1 - 0.3 * tone

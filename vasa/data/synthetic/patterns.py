@@ -1,6 +1,8 @@
-"""Random patterns: smooth noise, fractal noise, dead leaves, Voronoi cells, stripes, brush strokes and line art.
+"""Random patterns: smooth noise, fractal noise, dead leaves, Voronoi cells, stripes, brush strokes and line
+art.
 
-Every function returns values in about [0, 1] and is a pure function of its generator; random numbers are drawn on the CPU in a
+Every function returns values in about [0, 1] and is a pure function of its generator; random numbers are
+drawn on the CPU in a
 fixed order, so that a device gets the same pattern.
 """
 

@@ -1,7 +1,10 @@
-"""A triangle rasteriser in plain tensor operations: exact, batched, the same on CPU and GPU, without a loop over triangles.
+"""A triangle rasteriser in plain tensor operations: exact, batched, the same on CPU and GPU, without a loop
+over triangles.
 
-Triangles are sorted by the size of their bounding box; all pixels of all boxes of one size class are tested at once, and the
-nearest hit of each pixel is found by a minimum over packed (depth, hit) integers, which is exact and independent of order.
+Triangles are sorted by the size of their bounding box; all pixels of all boxes of one size class are tested
+at once, and the
+nearest hit of each pixel is found by a minimum over packed (depth, hit) integers, which is exact and
+independent of order.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ _FAR = torch.iinfo(torch.int64).max
 
 @dataclass(slots=True)
 class Hits:
-    """Nearest hits of one layer, N pixels: flat pixel index over (B, S, S), face, perspective-correct weights (N, 3), 1 / depth."""
+    """Nearest hits of one layer, N pixels: flat pixel index over (B, S, S), face, perspective-correct weights
+    (N, 3), 1 / depth."""
 
     pixel: Tensor
     face: Tensor
@@ -34,7 +38,8 @@ class Hits:
 
 
 def _visible_triangles(x: Tensor, y: Tensor, faces: Tensor, two_sided: Tensor, size: int):
-    """Indices (M,) of triangles that may cover a pixel centre, with corner positions (M, 3), area and pixel box."""
+    """Indices (M,) of triangles that may cover a pixel centre, with corner positions (M, 3), area and pixel
+    box."""
     cx = [x[:, faces[:, k]] for k in range(3)]  # (B, T) each
     cy = [y[:, faces[:, k]] for k in range(3)]
     area = (cx[1] - cx[0]) * (cy[2] - cy[0]) - (cx[2] - cx[0]) * (cy[1] - cy[0])
@@ -54,9 +59,11 @@ def _visible_triangles(x: Tensor, y: Tensor, faces: Tensor, two_sided: Tensor, s
 def rasterise(
     x: Tensor, y: Tensor, depth: Tensor, faces: Tensor, two_sided: Tensor, soft: Tensor, size: int
 ) -> tuple[Hits, Hits, Hits]:
-    """Nearest hits of three layers (solid; soft seen from inside; soft seen from outside) for vertices at pixel coordinates x, y (B, V) with ``depth`` > 0 (B, V) and faces (T, 3).
+    """Nearest hits of three layers (solid; soft seen from inside; soft seen from outside) for vertices at
+    pixel coordinates x, y (B, V) with ``depth`` > 0 (B, V) and faces (T, 3).
 
-    two_sided (T,): also seen from behind. soft (T,): drawn with partial coverage. Pixel centres are at half integers.
+    two_sided (T,): also seen from behind. soft (T,): drawn with partial coverage. Pixel centres are at half
+    integers.
     """
     batch, num_faces = x.shape[0], faces.shape[0]
     triangle, cx, cy, area, box = _visible_triangles(x, y, faces, two_sided, size)
@@ -95,7 +102,8 @@ def rasterise(
 
 
 def _test_boxes(part: Tensor, cx: Tensor, cy: Tensor, area: Tensor, box: Tensor, box_size: int):
-    """Tests every pixel of the boxes of triangles ``part``: owner, column, row and screen weights (H, 3) of the hits."""
+    """Tests every pixel of the boxes of triangles ``part``: owner, column, row and screen weights (H, 3) of
+    the hits."""
     offset = torch.arange(box_size * box_size, device=cx.device)
     ox, oy = offset % box_size, torch.div(offset, box_size, rounding_mode="floor")
     column, row = box[part, 0:1] + ox, box[part, 1:2] + oy  # (M, K)
@@ -106,7 +114,7 @@ def _test_boxes(part: Tensor, cx: Tensor, cy: Tensor, area: Tensor, box: Tensor,
     w1 = ((ax[:, 2:3] - px) * (ay[:, 0:1] - py) - (ax[:, 0:1] - px) * (ay[:, 2:3] - py)) * inverse_area
     w2 = 1 - w0 - w1
     inside = (
-        (torch.minimum(torch.minimum(w0, w1), w2) >= -1e-5)
+        (torch.minimum(torch.minimum(w0, w1), w2) >= -1e-4)
         & (column <= box[part, 2:3])
         & (row <= box[part, 3:4])
     )

@@ -1,7 +1,9 @@
 """Rendering heads: picture, masks, landmarks, boxes, and the exact flow between any two frames.
 
-``render`` draws B frames of B identities; ``flow`` says where the material point seen at each pixel of a target frame lies in
-another frame (of the same or of another identity under another animation). Both work on CPU and GPU in batches.
+``render`` draws B frames of B identities; ``flow`` says where the material point seen at each pixel of a
+target frame lies in
+another frame (of the same or of another identity under another animation). Both work on CPU and GPU in
+batches.
 """
 
 from __future__ import annotations
@@ -33,9 +35,12 @@ SOFT_SHARE = 0.5
 class Rendered:
     """B drawn frames of size S.
 
-    image (B, 3, S, S) in [0, 1]; mask (B, S, S) uint8 as in records.Truth; landmarks (B, 68, 2) and landmarks_3d (B, 68, 3);
-    eye_boxes (B, 2, 4), mouth_box (B, 4). points (B, V, 3): the vertices in the camera frame; face (B, S, S): the triangle seen
-    at each pixel's centre, -1 for background; weights (B, S, S, 3) within it; depth (B, S, S): distance along the view axis.
+    image (B, 3, S, S) in [0, 1]; mask (B, S, S) uint8 as in records.Truth; landmarks (B, 68, 2) and
+    landmarks_3d (B, 68, 3);
+    eye_boxes (B, 2, 4), mouth_box (B, 4). points (B, V, 3): the vertices in the camera frame; face (B, S, S):
+    the triangle seen
+    at each pixel's centre, -1 for background; weights (B, S, S, 3) within it; depth (B, S, S): distance along
+    the view axis.
     """
 
     image: Tensor
@@ -96,7 +101,8 @@ def _rasterise(points: Tensor, size: int) -> tuple[raster.Hits, raster.Hits, ras
 
 @torch.no_grad()
 def render(identities: Identities, animation: Animation, size: int = 128, quality: str = "full") -> Rendered:
-    """Draws frame i of identity i under animation i. ``full`` takes 2 x 2 samples per pixel, ``draft`` one (for training).
+    """Draws frame i of identity i under animation i. ``full`` takes 2 x 2 samples per pixel, ``draft`` one
+    (for training).
 
     Raises:
         ValueError: on unequal lengths, an odd or extreme size, or an unknown quality.
@@ -171,7 +177,8 @@ def _in_front(hits: raster.Hits, solid: raster.Hits, num_pixels: int) -> raster.
 def _seen(
     points: Tensor, solid: raster.Hits, drawn: list[tuple[raster.Hits, Tensor]], size: int, samples: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What is seen at pixel centres: face (B, S, S) with -1 for background, weights (B, S, S, 3), depth (B, S, S)."""
+    """What is seen at pixel centres: face (B, S, S) with -1 for background, weights (B, S, S, 3), depth (B,
+    S, S)."""
     batch = len(points)
     if samples > 1:  # pixel centres lie between samples: look once more, through centres only
         solid, *shells = _rasterise(points, size)
@@ -210,8 +217,10 @@ def flow(
 ) -> tuple[Tensor, Tensor]:
     """Where each target pixel's material point lies in the source frame.
 
-    Returns flow (B, S, S, 2) in image coordinates of the source (ready for grid_sample), and visible (B, S, S): the point is
-    seen there (inside the frame, nothing in front of it). The background stands still. ``source``: the rendered source frame if at
+    Returns flow (B, S, S, 2) in image coordinates of the source (ready for grid_sample), and visible (B, S,
+    S): the point is
+    seen there (inside the frame, nothing in front of it). The background stands still. ``source``: the
+    rendered source frame if at
     hand; else only what is needed of it is computed.
     """
     size = target.size
@@ -231,7 +240,8 @@ def flow(
 
 
 def _visible(where: Tensor, expected: Tensor, on_body: Tensor, source: Rendered) -> Tensor:
-    """Depth test of points ``where`` (B, S, S, 2) at depth ``expected`` against the source's four nearest pixels."""
+    """Depth test of points ``where`` (B, S, S, 2) at depth ``expected`` against the source's four nearest
+    pixels."""
     size = source.size
     position = (where + 1) * (size / 2) - 0.5
     inside = ((where >= -1) & (where <= 1)).all(-1)

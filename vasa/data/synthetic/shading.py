@@ -1,4 +1,5 @@
-"""Light and material: from hits of the rasteriser to colours. Linear light inside, sRGB (by a square root) outside."""
+"""Light and material: from hits of the rasteriser to colours. Linear light inside, sRGB (by a square root)
+outside."""
 
 from __future__ import annotations
 
@@ -10,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from vasa.data.synthetic import hair, mesh
+from vasa.data.synthetic.anatomy import Geometry
 from vasa.data.synthetic.expression import lid_opening, mouth_parts
 from vasa.data.synthetic.heads import Identities
 from vasa.data.synthetic.parameters import seed_generator
 from vasa.data.synthetic.raster import Hits
-from vasa.data.synthetic.shape import Geometry, smoothstep
+from vasa.data.synthetic.shape import smoothstep
 from vasa.records import CONTROL_INDEX
 
 SPECULAR = {  # strength and sharpness of the highlight by part
@@ -26,7 +28,8 @@ SPECULAR = {  # strength and sharpness of the highlight by part
 
 @dataclass(slots=True)
 class Lights:
-    """Key light direction (B, 3) towards the light in the camera frame and its colour (B, 3); ambient as 9 harmonics (B, 9, 3)."""
+    """Key light direction (B, 3) towards the light in the camera frame and its colour (B, 3); ambient as 9
+    harmonics (B, 9, 3)."""
 
     direction: Tensor
     colour: Tensor
@@ -35,7 +38,8 @@ class Lights:
 
 
 def lights(identities: Identities) -> Lights:
-    """The light that each identity is seen in; the randomised mode adds random second-order harmonics and colours."""
+    """The light that each identity is seen in; the randomised mode adds random second-order harmonics and
+    colours."""
     get = identities.parameter
     yaw, pitch = get("light_yaw"), get("light_pitch")
     direction = torch.stack([yaw.sin() * pitch.cos(), pitch.sin(), yaw.cos() * pitch.cos()], -1)
@@ -101,7 +105,10 @@ def vertex_attributes(geometry: Geometry, controls: Tensor, head_points: Tensor)
     out[:, t.slices["bun"], 1] = geometry.bun_cover
     out[:, t.slices["beard"], 1] = geometry.beard_cover
     hair_y = head_points[:, t.slices["hair"], 1]
-    out[:, t.slices["hair"], 0] = 1 - 0.35 * smoothstep(-hair_y, 0.2, 1.2)
+    rows, columns = t.shapes["hair"]
+    row = torch.arange(rows, device=controls.device).float()[:, None].expand(rows, columns).flatten()
+    root = smoothstep(row, 0.72 * hair.SCALP_ROWS, float(hair.SCALP_ROWS)) * (hair_y > 0.25)
+    out[:, t.slices["hair"], 0] = (1 - 0.35 * smoothstep(-hair_y, 0.2, 1.2)) * (1 - 0.35 * root)
     return out
 
 
@@ -140,7 +147,8 @@ def shade(
 ) -> tuple[Tensor, Tensor]:
     """Colours (N, 3) sRGB and coverage (N,) of hits.
 
-    packed (B, V, 11): position, normal, down-grid tangent in the camera frame, shade, coverage. soft: a layer with coverage.
+    packed (B, V, 11): position, normal, down-grid tangent in the camera frame, shade, coverage. soft: a layer
+    with coverage.
     """
     device = str(packed.device)
     t = mesh.template(device)
