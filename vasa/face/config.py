@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 MOTION_ENCODERS = ("pose_encoder.", "dynamics_encoder.")
-"""Parts of a face checkpoint that motion depends on. Latents and motion models are keyed by the hash of these alone, so
-that a decoder trained further keeps them valid.
+"""Parts of a face checkpoint that motion depends on. Latents and motion models are keyed by the hash of these
+alone, so that a decoder trained further keeps them valid.
 """
 
 
@@ -39,7 +39,7 @@ class FaceConfig:
     volume_depth: int = 16
     volume_blocks: int = 3  # ResBlock3D in E_app
     refiner_widths: list[int] = field(default_factory=lambda: [192, 384, 512])  # G3D
-    # E_id: as deep as a ResNet-50 (MegaPortraits), of basic blocks and half as wide, for about 200 M in all (VASA-1)
+    # E_id: as deep as a ResNet-50 (MegaPortraits), of basic blocks; about 220 M in all (VASA-1: about 200 M)
     identity_widths: list[int] = field(default_factory=lambda: [64, 128, 256, 512, 512])
     identity_blocks: list[int] = field(default_factory=lambda: [1, 3, 4, 6, 3])
     identity_channels: int = 512  # z_id is identity_channels x 4 x 4 (MegaPortraits' e_s)

@@ -22,7 +22,8 @@ from vasa.data.synthetic.augment import augment
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.face.config import MOTION_ENCODERS
 from vasa.pretrained.speech import build_speech_encoder
-from vasa.records import NUM_CONTROLS, Clip
+from vasa.records import NUM_CONTROLS, Animation, Clip
+from vasa.training.label_code import LabelCode
 from vasa.training.motion_config import EncodeMotionRun
 from vasa.training.runtime import choose_device, mix
 
@@ -57,16 +58,26 @@ class _Face:
         face = FaceAutoencoder.from_pretrained(path).to(device).eval().requires_grad_(False)
         self.hash = content_hash(path, MOTION_ENCODERS)
         self.dynamics_dim = face.layout.width - face.layout.dynamics.start
+        if run.label_heads:
+            code = LabelCode.fit(face, run.label_heads, device)
+            self.clip = SyntheticClips(run.split, run.clips).animation_only
+            self.motion = lambda clip: code(_animation(clip))
+            return
         self.clip = SyntheticClips(run.split, run.clips, size=face.size).__getitem__
         self.motion = lambda clip: encode_frames(clip, face.motion, run.batch_frames, device)
 
 
+def _animation(clip: Clip) -> Animation:
+    if clip.truth.animation is None:
+        raise ValueError(
+            f"clip {clip.clip_id} has no true animation; encode its frames with a face checkpoint."
+        )
+    return clip.truth.animation
+
+
 def exact_motion(clip: Clip) -> Tensor:
     """Pose and controls (T, 17) of a clip, as they are."""
-    animation = clip.truth.animation
-    if animation is None:
-        raise ValueError(f"clip {clip.clip_id} has no true animation; give a face checkpoint (face=...).")
-    return torch.cat([animation.pose, animation.controls], 1)
+    return torch.cat([_animation(clip).pose, _animation(clip).controls], 1)
 
 
 @torch.no_grad()
@@ -119,6 +130,7 @@ def encode_motion(run: EncodeMotionRun) -> Path:
             **plain(run.clips),
             "clips_per_shard": run.clips_per_shard,
             "keep_audio": run.keep_audio,
+            "label_heads": run.label_heads,
         },
     )
     writer = LatentCacheWriter(run.output, header)

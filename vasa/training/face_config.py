@@ -18,7 +18,7 @@ class TrainFaceRun(TrainingRun):
     pairs: FramePairsConfig = field(default_factory=FramePairsConfig)
     losses: FaceLossConfig = field(default_factory=FaceLossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    freeze_motion: bool = False  # keeps E_pose and E_dyn as init gave them: latents encoded with them stay valid
+    freeze_motion: bool = False  # keeps E_pose and E_dyn as init gave them, so that latents stay valid
     validation_identities: int = 32  # held-out identities that are rendered for validation and previews
     validation_batches: int = 4  # of 8 samples
 

@@ -11,7 +11,6 @@ from vasa.pretrained.config import SpeechConfig
 from vasa.training.config import DEVICES, OptimizerConfig, TrainingRun
 
 
-
 @dataclass(kw_only=True, slots=True)
 class EncodeMotionRun:
     """Clips of the synthetic heads -> raw motion, audio features and conditions in a cache folder."""
@@ -21,6 +20,11 @@ class EncodeMotionRun:
     face: Path | None = None
     """face.safetensors (or its folder). None: the exact animation (pose and controls) stands for the motion
     code, no frame is rendered: for tests, and to measure stage 2 by itself.
+    """
+    label_heads: int = 0
+    """0 renders every clip and encodes its frames. Above 0 (needs ``face``) the clips' true pose and controls
+    are
+    written in the face's code instead, by a linear map fitted on this many rendered heads.
     """
     split: str = "train"
     clips: ClipsConfig = field(default_factory=ClipsConfig)  # the size is always the face checkpoint's own
@@ -37,6 +41,10 @@ class EncodeMotionRun:
         for name, choices in (("split", SPLITS), ("device", DEVICES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}; wanted one of {', '.join(choices)}.")
+        if self.label_heads < 0 or (self.label_heads and self.face is None):
+            raise ValueError(
+                f"label_heads={self.label_heads}; wanted 0, or a positive number together with face=..."
+            )
         for name in ("clips_per_shard", "variants", "batch_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; wanted at least 1.")

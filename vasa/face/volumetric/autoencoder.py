@@ -23,9 +23,10 @@ from vasa.checkpoint import load_into, load_weights
 from vasa.face.config import FaceConfig
 from vasa.face.volumetric.decoder import Decoded, Decoder
 from vasa.face.volumetric.encoders import AppearanceEncoder, DynamicsEncoder, IdentityEncoder, PoseEncoder
+from vasa.face.volumetric.expression import displacement
 from vasa.face.volumetric.mouth import paint_mouth
 from vasa.face.volumetric.pixels import Base, base_warp
-from vasa.face.volumetric.shape import face_shape
+from vasa.face.volumetric.shape import face_shape, fit_to_points
 from vasa.face.volumetric.warping import (
     VolumeRefiner,
     WarpCondition,
@@ -35,7 +36,7 @@ from vasa.face.volumetric.warping import (
     seen_from_canonical,
 )
 from vasa.nn.warp import sample_image, sample_volume, upsample_flow
-from vasa.records import MotionLayout
+from vasa.records import CONTROL_INDEX, MotionLayout
 
 
 @dataclass(slots=True)
@@ -94,6 +95,19 @@ def _resize(image: Tensor, size: int) -> Tensor:
         return image
     with torch.autocast(image.device.type, enabled=False):
         return F.interpolate(image.float(), (size, size), mode="bilinear", antialias=image.shape[-1] > size)
+
+
+REST_LIMITS = {"blink_left": 0.9, "blink_right": 0.9, "jaw": 0.3}
+"""Controls of a portrait that are believed above these values even when its expression counts as its rest."""
+
+
+def _at_rest(controls: Tensor) -> Tensor:
+    """Controls (B, 11) of a portrait taken as resting: zero, but for what is plainly open or shut."""
+    rest = torch.zeros_like(controls)
+    for name, limit in REST_LIMITS.items():
+        index = CONTROL_INDEX[name]
+        rest[:, index] = torch.where(controls[:, index] > limit, controls[:, index], 0.0)
+    return rest
 
 
 class FaceAutoencoder(nn.Module):
@@ -156,15 +170,35 @@ class FaceAutoencoder(nn.Module):
 
     # ------------------------------------------------------------------ appearance
 
-    def encode(self, image: Tensor) -> Appearance:
-        """Portraits (B, 3, H, H) in [-1, 1], H >= S -> Appearance; H is kept for rendering."""
+    def encode(self, image: Tensor, points: Tensor | None = None, resting: bool = False) -> Appearance:
+        """Portraits (B, 3, H, H) in [-1, 1], H >= S -> Appearance; H is kept for rendering.
+
+        points (B, 5, 2): where a face detector saw eyes, nose tip and mouth corners (image coordinates):
+        corrects where
+        the features of this face are. resting: the portrait's expression counts as this face's rest, so that
+        every motion
+        is relative to it, unless its mouth or its eyes are plainly open or shut.
+        """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[-1] != image.shape[-2]:
             raise ValueError(
                 f"image has shape {tuple(image.shape)}; wanted square RGB portraits (B, 3, H, H)."
             )
         small = _resize(image, self.size)
         pose, dynamics = self.motion_codes(small)
-        return self.encode_with(small, image, pose, dynamics)
+        if resting:
+            dynamics = self.dynamics_encoder.set_controls(
+                dynamics, _at_rest(self.dynamics_encoder.controls(dynamics))
+            )
+        appearance = self.encode_with(small, image, pose, dynamics)
+        if points is not None:
+            controls = self.dynamics_encoder.controls(dynamics)
+            shape = face_shape(appearance.landmarks)
+            corners = appearance.landmarks[:, [48, 54], :2].float()
+            moved = displacement(corners, controls, shape, lower=False)
+            appearance.landmarks = fit_to_points(
+                appearance.landmarks.float(), pose.float(), points.float(), moved
+            )
+        return appearance
 
     def encode_with(self, small: Tensor, pixels: Tensor, pose: Tensor, dynamics: Tensor) -> Appearance:
         """As ``encode`` when the portraits' own motion codes are known already (training encodes each

@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from vasa.geometry import CAMERA_DISTANCE, CAMERA_ZOOM, project, rotation_matrix, to_camera
+
 RELIEF_GROUPS = ([18, 19, 20, 23, 24, 25], [36, 39, 42, 45], [50, 51, 52, 56, 57, 58], [7, 8, 9])
 """Landmarks of brows, eyes, lips and chin, from top to bottom."""
 
@@ -97,3 +99,39 @@ def face_shape(landmarks: Tensor) -> FaceShape:
         unit=unit,
         relief=torch.stack([_mean_point(p[:, group]) for group in RELIEF_GROUPS], 1),
     )
+
+
+FIVE_GROUPS = ([36, 39], [42, 45], [30], [48], [54])
+"""Landmarks whose means are the five points of a face detector: eyes, nose tip, mouth corners, left first."""
+MOVED_GROUPS = ([*range(36, 42), *range(17, 22)], [*range(42, 48), *range(22, 27)], [*range(27, 36)])
+"""Landmarks that follow the first three of them; the mouth's follow both of its corners."""
+
+
+def fit_to_points(landmarks: Tensor, pose: Tensor, points: Tensor, moved: Tensor) -> Tensor:
+    """Neutral landmarks (B, 68, 3) shifted on the face plane so that they appear where a detector saw them.
+
+    points (B, 5, 2): eyes, nose tip, mouth corners in image coordinates; pose (B, 6); moved (B, 2, 2): how
+    far the face's
+    expression displaces the mouth's corners from rest. Eyes (with brows) and nose shift, the mouth shifts and
+    stretches.
+    """
+    five = torch.stack([landmarks[:, group].mean(1) for group in FIVE_GROUPS], 1)
+    rest = torch.cat(
+        [torch.zeros_like(five[:, :3]), torch.cat([moved, moved.new_zeros(moved.shape[0], 2, 1)], -1)], 1
+    )
+    offset = points - project(five + rest, pose)
+    depth = CAMERA_DISTANCE - to_camera(five, pose)[..., 2]
+    flip = points.new_tensor([1.0, -1.0])
+    in_camera = offset * flip * (depth / (CAMERA_ZOOM * CAMERA_DISTANCE))[..., None]
+    # face plane to camera plane, at fixed depth in the head frame
+    plane = rotation_matrix(pose[:, :3])[:, :2, :2]
+    shift = torch.linalg.solve(plane[:, None], in_camera[..., None])[..., 0]  # (B, 5, 2)
+    found = landmarks.clone()
+    for group, delta in zip(MOVED_GROUPS, shift[:, :3].unbind(1), strict=True):
+        found[:, group, :2] += delta[:, None]
+    left, right = five[:, 3, 0, None], five[:, 4, 0, None]
+    share = ((landmarks[:, 48:, 0] - left) / (right - left).clamp(min=0.1))[..., None].clamp(-0.2, 1.2)
+    found[:, 48:, :2] += torch.lerp(
+        shift[:, None, 3].expand(-1, 20, -1), shift[:, None, 4].expand(-1, 20, -1), share
+    )
+    return found
