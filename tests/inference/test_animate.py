@@ -100,7 +100,7 @@ MISTAKES = [
     ({"output": lambda d: d / "audio.wav" / "o.mp4"}, ValueError, "not a folder"),
     ({"emotion": lambda d: "joyful"}, ValueError, "emotion is 'joyful'; wanted one of neutral"),
     ({"gaze_yaw": lambda d: 60.0}, ValueError, "gaze_yaw is 60 degrees .* wanted -28 to 28 degrees"),
-    ({"distance": lambda d: 9.0}, ValueError, "distance is 9; wanted 0.5 to 2"),
+    ({"distance": lambda d: 9.0}, ValueError, "distance is 9; wanted 0.7 to 1.4"),
 ]
 
 
@@ -116,7 +116,7 @@ def test_every_mistake_is_one_sentence_and_leaves_nothing(files, talking_face, o
 
 def test_no_face_leaves_nothing(files, talking_face):
     Image.new("RGB", (64, 64)).save(files / "black.png")
-    with pytest.raises(ValueError, match="no face"):
+    with pytest.raises(ValueError, match="black.png': no face"):
         animate(run(files, image=files / "black.png"), talking_face)
     assert not (files / "out").exists()
 

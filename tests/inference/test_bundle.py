@@ -4,45 +4,18 @@ import json
 
 import numpy as np
 import pytest
-import torch
-import yaml
 
-from vasa.checkpoint import CheckpointError, content_hash, load_weights, plain, save_weights
-from vasa.face.config import MOTION_ENCODERS, FaceConfig
-from vasa.face.volumetric.autoencoder import FaceAutoencoder
+from vasa.checkpoint import CheckpointError, content_hash, load_weights, save_weights
+from vasa.face.config import MOTION_ENCODERS
 from vasa.inference.bundle import bundle
 from vasa.inference.config import BundleRun
 from vasa.inference.pipeline import TalkingFace
-from vasa.motion.config import MotionConfig, SamplerConfig, TransformerConfig
-from vasa.motion.diffusion import MotionDiffusion
-from vasa.motion.windows import save_motion
-from vasa.pretrained.config import DetectorConfig, SpeechConfig
-from vasa.pretrained.speech import build_speech_encoder
+from vasa.pretrained.config import DetectorConfig
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, request):
-    """Untrained runs of the tiny classes: face and motion.safetensors, as training writes them."""
-    folder = tmp_path_factory.mktemp("runs")
-    torch.manual_seed(0)
-    tiny = yaml.safe_load((request.config.rootpath / "configs" / "face" / "tiny.yaml").read_text())
-    face = FaceAutoencoder(FaceConfig(**tiny))
-    save_weights(folder / "face.safetensors", face.state_dict(), face.describe(), {"steps": 10})
-    speech = SpeechConfig()
-    small = TransformerConfig(width=16, num_layers=1, num_heads=2, feedforward=16)
-    config = MotionConfig(
-        window_frames=10, history_frames=2, transformer=small, sampler=SamplerConfig(steps=2)
-    )
-    motion = MotionDiffusion(config, face.layout, build_speech_encoder(speech).dim)
-    save_motion(
-        folder / "motion.safetensors",
-        motion,
-        motion.state_dict(),
-        plain(speech),
-        content_hash(folder / "face.safetensors", MOTION_ENCODERS),
-        {"steps": 20},
-    )
-    return folder
+def runs(tiny_runs):
+    return tiny_runs
 
 
 @pytest.fixture
@@ -101,7 +74,7 @@ def test_a_motion_model_of_another_face_is_refused(runs, tmp_path):
 
 def test_a_swapped_face_in_a_bundle_is_refused(bundled, runs):
     (bundled / "face.safetensors").write_bytes((runs / "face.safetensors").read_bytes())
-    with pytest.raises(CheckpointError, match="belongs to face"):
+    with pytest.raises(CheckpointError, match="belongs to motion encoders"):
         load(bundled)
 
 

@@ -156,7 +156,7 @@ def test_conditions_guidance_and_steps_reach_the_motion_model(talking_face, pict
             16_000,
             gaze_yaw=0.1,
             gaze_pitch=-0.2,
-            distance=1.5,
+            distance=1.25,
             emotion=mixture,
             steps=7,
             guidance={"audio": 0.125},
@@ -164,7 +164,7 @@ def test_conditions_guidance_and_steps_reach_the_motion_model(talking_face, pict
     )
     seen = talking_face.motion.seen
     assert seen["conditions"].gaze[0].tolist() == pytest.approx([0.1, -0.2])
-    assert seen["conditions"].distance.item() == 1.5
+    assert seen["conditions"].distance.item() == 1.25
     assert seen["conditions"].emotion[0].tolist() == [0.25, 0.5, 0, 0.25, 0, 0, 0, 0]
     assert seen["steps"] == 7
     assert seen["guidance"] == {"audio": 0.125, "gaze": 1.0, "distance": 0.0, "emotion": 0.0}
@@ -185,7 +185,7 @@ def test_an_emotion_is_a_name_a_mixture_or_a_dict():
         ({"emotion": {"happy": 0.8, "sad": 0.4}}, "sum to 1.2; wanted at most 1"),
         ({"gaze_yaw": 1.0}, r"gaze_yaw is 57\.\d+ degrees .* wanted -28 to 28 degrees"),
         ({"gaze_pitch": float("nan")}, "gaze_pitch is nan"),
-        ({"distance": 0.0}, "distance is 0; wanted 0.5 to 2"),
+        ({"distance": 0.0}, "distance is 0; wanted 0.7 to 1.4"),
         ({"pose": "sideways"}, "pose is 'sideways'; wanted one of relative, absolute"),
         ({"keep_expression": 2}, "keep_expression is 2; wanted 0 to 1"),
         ({"size": 33}, "size is 33; wanted an even number"),

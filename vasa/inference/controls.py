@@ -14,7 +14,8 @@ from vasa.records import CONTROL_HIGH, CONTROL_INDEX, EMOTIONS, Conditions
 
 MAX_GAZE_YAW_RAD = CONTROL_HIGH[CONTROL_INDEX["gaze_yaw"]]
 MAX_GAZE_PITCH_RAD = CONTROL_HIGH[CONTROL_INDEX["gaze_pitch"]]
-MIN_DISTANCE, MAX_DISTANCE = 0.5, 2.0
+MIN_DISTANCE, MAX_DISTANCE = 0.7, 1.4
+"""A little beyond what training clips show (0.8 to 1.25)."""
 
 Emotion = str | Mapping[str, float]
 

@@ -5,11 +5,15 @@ Knows nothing of faces. Its errors name the file and the cure, since this is whe
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+log = logging.getLogger(__name__)
 
 WORK_PX = 4096
 """Longest side kept. A face fills hundreds of pixels of that; without a bound a 100-megapixel picture would
@@ -76,6 +80,7 @@ def _upright_rgb(picture: Image.Image) -> np.ndarray:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):
         return _from_deep(picture)
+    picture = _in_srgb(picture)
     if picture.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, (*BEHIND_TRANSPARENCY, 255)), picture)
@@ -87,6 +92,25 @@ def _with_info(picture: Image.Image, original: Image.Image) -> Image.Image:
     picture.info.update(original.info)
     picture.getexif().update(original.getexif())
     return picture
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """A picture that says what its colours mean (a phone's wide gamut, a printer's inks), as a screen's.
+
+    A profile that cannot be used is passed over: slightly pale colours are better than no video.
+    """
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "CMYK"):
+        return picture
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(picture, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        log.warning(
+            "The picture's colour profile cannot be used (%s); its numbers are taken as they are.", error
+        )
+        return picture
+    return converted or picture
 
 
 def _from_deep(picture: Image.Image) -> np.ndarray:

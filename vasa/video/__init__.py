@@ -1,0 +1,20 @@
+"""Video in and out: frame-exact reading at a steady rate, writing with sound, contact sheets.
+
+Frames are uint8 (H, W, 3) RGB. Everything is an iterator: memory does not grow with the length of a video.
+Knows nothing of faces.
+"""
+
+from vasa.video.reader import VideoReader, frame_count, resample_indices
+from vasa.video.sheet import spread, write_contact_sheet
+from vasa.video.writer import SYNTHETIC_NOTE, VideoWriter, check_video_path
+
+__all__ = [
+    "SYNTHETIC_NOTE",
+    "VideoReader",
+    "VideoWriter",
+    "check_video_path",
+    "frame_count",
+    "resample_indices",
+    "spread",
+    "write_contact_sheet",
+]
