@@ -180,8 +180,7 @@ class LatentCache:
         self.statistics = {name: torch.tensor(values) for name, values in index["statistics"].items()}
         self.clips = _clip_table(index["shards"])
         self._files = [self.folder / shard["file"] for shard in index["shards"]]
-        self._open: dict[int, Any] = {}
-        self._controls: dict[int, dict[str, Tensor]] = {}
+        self._mapped: dict[int, dict[str, Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -193,31 +192,25 @@ class LatentCache:
     def motion(self, clip: int, start: int = 0, stop: int | None = None) -> Tensor:
         """Raw motion (t, E) of frames start .. stop of a clip."""
         entry, first, last = self._span(clip, start, stop)
-        return self._shard(entry.shard).get_slice("motion")[first:last]
+        return self._shard(entry.shard)["motion"][first:last]
 
     def features(self, clip: int, variant: int = 0, start: int = 0, stop: int | None = None) -> Tensor:
         """Audio features (t, A), float16, of one variant of a clip's sound."""
         entry, first, last = self._span(clip, start, stop)
-        return self._shard(entry.shard).get_slice("features")[variant, first:last]
+        return self._shard(entry.shard)["features"][variant, first:last]
 
     def audio(self, clip: int, variant: int = 0) -> Tensor:
         """Waveform (N,) float32 of one variant. Raises: CacheError when the cache was made without sound."""
         entry, first, last = self._span(clip, 0, None)
         shard = self._shard(entry.shard)
-        if "audio" not in shard.keys():  # noqa: SIM118 (not a mapping)
+        if "audio" not in shard:
             raise CacheError(f"latent cache {self.folder} holds no sound: encode it with keep_audio=true.")
-        return (
-            shard.get_slice("audio")[variant, first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME].float()
-            / 32767
-        )
+        return shard["audio"][variant, first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME].float() / 32767
 
     def control(self, clip: int, name: str) -> Tensor | None:
         """Clip-level condition gaze (2,), distance (1,) or emotion (8,); None where the clip has none."""
         entry = self.clips[clip]
-        if entry.shard not in self._controls:
-            shard = self._shard(entry.shard)
-            self._controls[entry.shard] = {key: shard.get_tensor(key) for key in CONTROL_WIDTHS}
-        value = self._controls[entry.shard][name][entry.row]
+        value = self._shard(entry.shard)[name][entry.row]
         return None if bool(value.isnan().any()) else value
 
     def _span(self, clip: int, start: int, stop: int | None) -> tuple[ClipEntry, int, int]:
@@ -227,12 +220,14 @@ class LatentCache:
             raise ValueError(f"frames {start}:{stop} of clip {entry.clip_id}; it has {entry.num_frames}.")
         return entry, entry.first + start, entry.first + stop
 
-    def _shard(self, shard: int) -> Any:
-        if shard not in self._open:
+    def _shard(self, shard: int) -> dict[str, Tensor]:
+        """The tensors of a shard; they map the file, so only what is read of them takes memory."""
+        if shard not in self._mapped:
             path = self._files[shard]
             _refuse_other(path, _shard_header(path)["cache"], self.header)
-            self._open[shard] = safe_open(path, framework="pt").__enter__()
-        return self._open[shard]
+            with safe_open(path, framework="pt") as file:
+                self._mapped[shard] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return self._mapped[shard]
 
 
 @dataclass(slots=True)
