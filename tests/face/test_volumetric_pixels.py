@@ -107,9 +107,12 @@ def test_gaze_moves_the_iris_to_the_viewers_right_and_up(shape):
 
 
 def test_gradient_reaches_pose_and_controls(shape):
-    pose, controls = torch.zeros(1, 6, requires_grad=True), torch.full((1, 11), 0.2, requires_grad=True)
-    base = base_warp(torch.zeros(1, 6), torch.zeros(1, 11), pose, controls, shape, SIZE)
+    # wide motions too: rays that graze or miss the proxy, points beyond the mouth's corners
+    pose = (torch.randn(16, 6, generator=torch.Generator().manual_seed(0)) * 0.4).requires_grad_(True)
+    controls = torch.full((16, 11), 0.2, requires_grad=True)
+    base = base_warp(torch.zeros(16, 6), torch.zeros(16, 11), pose, controls, shape.expand(16), SIZE)
     base.flow.square().mean().backward()
+    assert pose.grad.isfinite().all()
     assert (pose.grad.abs() > 0).all()
     moving = [CONTROL_INDEX[n] for n in ("jaw", "smile", "lip_width", "brow_raise", "blink_left", "gaze_yaw")]
     assert (controls.grad[0, moving].abs() > 0).all()

@@ -9,6 +9,8 @@ then their weights are 0 and l_consist, l_cross_id and the cycle carry the disen
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -173,8 +175,9 @@ class FaceStep:
         source_j = appearance[slice(0, few)]
         image_i = target[:few]
         appearance_i = self.model.encode_with(image_i, image_i, pose_i, dyn_i)
-        onto_j = self.model.decode(source_j, pose_i, source_j.dynamics).image
-        onto_i = self.model.decode(appearance_i, pose_i, source_j.dynamics).image
+        decode = partial(self.model.decode, geometry_gradient=self.losses.geometry_gradient)
+        onto_j = decode(source_j, pose_i, source_j.dynamics).image
+        onto_i = decode(appearance_i, pose_i, source_j.dynamics).image
         return consistency(onto_j, onto_i)
 
 

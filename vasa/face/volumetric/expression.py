@@ -58,7 +58,7 @@ def _mouth_motion(points: Tensor, controls: Tensor, shape: FaceShape, lower: boo
     unit, half = _column(shape.unit), _column(shape.mouth_w)
     t = (x - _column(shape.mouth_x)) / half
     s = y - lip_line(x, shape)
-    arch = (1 - t * t).clamp(min=0) ** 0.6
+    arch = (1 - t * t).clamp(min=1e-4) ** 0.6  # the power's slope at 0 is infinite
     near = bump((s / (0.35 * unit)) ** 2)
     jaw, press = _control(controls, "jaw").clamp(min=-0.1), _control(controls, "lip_press").clamp(min=0)
     if lower:

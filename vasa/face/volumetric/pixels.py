@@ -72,7 +72,7 @@ def _proxy_points(rays: Tensor, pose: Tensor, shape: FaceShape) -> tuple[Tensor,
     o, d = (origin - centre) / radii[:, None], direction / radii[:, None]
     a, b, c = (d * d).sum(-1), (o * d).sum(-1), (o * o).sum(-1)
     outside = c - b * b / a  # squared distance of the ray from the centre, in radii
-    depth = (-b - ((b * b - a * (c - 1)).clamp(min=0)).sqrt()) / a
+    depth = (-b - ((b * b - a * (c - 1)).clamp(min=1e-8)).sqrt()) / a
     points = origin + depth[..., None] * direction
     for _ in range(2):
         bump = _height(points[..., 0], points[..., 1], shape) / direction[..., 2].abs().clamp(min=0.3)
@@ -109,7 +109,7 @@ def _front(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
     """z of the ellipsoid's front at (x, y), all (B, N); 0 outside its outline."""
     rx = (HEAD_RADII[0] * shape.face_w / 0.78)[:, None]
     inside = 1 - (x / rx) ** 2 - ((y - HEAD_OFFSET_Y) / HEAD_RADII[1]) ** 2
-    return HEAD_RADII[2] * inside.clamp(min=0).sqrt()
+    return HEAD_RADII[2] * inside.clamp(min=1e-6).sqrt()
 
 
 @dataclass(slots=True)
