@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vasa.data.synthetic.config import PreviewRun
 from vasa.inference.config import BundleRun, InferRun
 from vasa.metrics.config import BenchmarkDemoRun
 from vasa.options import Option, find, help_text, nearest, options
@@ -43,6 +44,7 @@ CONFIGS = ROOT / "configs"
 
 # Name of the script and of configs/<name>.yaml -> the run's dataclass.
 RUNS: dict[str, type] = {
+    "preview": PreviewRun,
     "train_judges": TrainJudgesRun,
     "benchmark_demo": BenchmarkDemoRun,
     "train_face": TrainFaceRun,

@@ -1,4 +1,5 @@
-"""Everything a head is made of, at rest: skin, eyes, ears, torso, glasses, hair and beard of each identity."""
+"""Everything a head is made of, at rest: skin, eyes, ears, torso, glasses, hair and beard of each
+identity."""
 
 from __future__ import annotations
 
@@ -175,9 +176,21 @@ def build_geometry(values: Tensor) -> Geometry:
     hair_points, hair_cover, bun_points, bun_cover = hair.hair_geometry(values, tables)
     thickness, cover = hair.beard_layers(values)
     return Geometry(
-        skin=skin, tables=tables, eye_centre=centre, eye_scale=size,
-        open_upper=(0.075 + 0.015 * get("eye_open")) * size, open_lower=(0.032 + 0.005 * get("eye_open")) * size,
-        mouth_scale=1 + 0.14 * get("mouth_width"), mouth_shift=0.030 * get("mouth_height"),
-        ears=ear_points(values, tables), torso=torso_points(values), glasses=glasses_points(values, tables),
-        hair=hair_points, bun=bun_points, hair_cover=hair_cover, bun_cover=bun_cover, beard_thickness=thickness, beard_cover=cover,
-    )  # fmt: skip
+        skin=skin,
+        tables=tables,
+        eye_centre=centre,
+        eye_scale=size,
+        open_upper=(0.075 + 0.015 * get("eye_open")) * size,
+        open_lower=(0.032 + 0.005 * get("eye_open")) * size,
+        mouth_scale=1 + 0.14 * get("mouth_width"),
+        mouth_shift=0.030 * get("mouth_height"),
+        ears=ear_points(values, tables),
+        torso=torso_points(values),
+        glasses=glasses_points(values, tables),
+        hair=hair_points,
+        bun=bun_points,
+        hair_cover=hair_cover,
+        bun_cover=bun_cover,
+        beard_thickness=thickness,
+        beard_cover=cover,
+    )

@@ -80,9 +80,16 @@ def expression_weights(controls: Tensor) -> Tensor:
     width = get("lip_width")
     smile = get("smile")
     return torch.stack(
-        [torch.where(brow > 0, brow, 0.6 * brow), get("frown"), torch.where(width > 0, width, 0.85 * width), get("lip_pucker"),
-         get("lip_press"), torch.where(smile > 0, smile, 0.8 * smile)], -1,
-    )  # fmt: skip
+        [
+            torch.where(brow > 0, brow, 0.6 * brow),
+            get("frown"),
+            torch.where(width > 0, width, 0.85 * width),
+            get("lip_pucker"),
+            get("lip_press"),
+            torch.where(smile > 0, smile, 0.8 * smile),
+        ],
+        -1,
+    )
 
 
 @lru_cache(maxsize=4)
@@ -183,7 +190,7 @@ def _slide_lids(points: Tensor, geometry: Geometry, controls: Tensor, rows: slic
     lifted = ball + softness * torch.nn.functional.softplus((points[..., 2] - ball) / softness)
     pz = points[..., 2] + (lifted - points[..., 2]) * near
     skirt = inner * smoothstep(
-        c.lid_window[rows], 0.0, 0.12
+        c.lid_window[rows], 0.0, 0.03
     )  # the lids' inner rows reach back to the eyeball
     pz = pz + (torch.minimum(ball - 0.03, pz) - pz) * skirt
     return torch.stack([px, py, pz], -1)

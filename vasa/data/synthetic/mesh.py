@@ -104,9 +104,21 @@ KNOT_POWER = (2.0, 2.0, 2.1, 2.2, 2.3, 2.35, 2.35, 2.3, 2.25, 2.2, 2.15, 2.1, 2.
 neck's foot (15)."""
 
 PARTS = (
-    "skin", "eye_left", "eye_right", "cavity", "teeth_upper", "teeth_lower", "tongue", "ear_left", "ear_right",
-    "torso", "glasses", "beard", "hair", "bun",
-)  # fmt: skip
+    "skin",
+    "eye_left",
+    "eye_right",
+    "cavity",
+    "teeth_upper",
+    "teeth_lower",
+    "tongue",
+    "ear_left",
+    "ear_right",
+    "torso",
+    "glasses",
+    "beard",
+    "hair",
+    "bun",
+)
 TWO_SIDED = (
     "cavity",
     "teeth_upper",
@@ -266,10 +278,21 @@ ATLAS_PATCHES = {  # left, top, width, height as shares of the atlas
     "hair": (0.5, 0.5, 0.5, 0.5),
 }
 PART_PATCH = {
-    "skin": "skin", "eye_left": "eye", "eye_right": "eye", "cavity": "mouth", "teeth_upper": "mouth", "teeth_lower": "mouth",
-    "tongue": "mouth", "ear_left": "skin", "ear_right": "skin", "torso": "cloth", "glasses": "mouth", "beard": "beard", "hair": "hair",
+    "skin": "skin",
+    "eye_left": "eye",
+    "eye_right": "eye",
+    "cavity": "mouth",
+    "teeth_upper": "mouth",
+    "teeth_lower": "mouth",
+    "tongue": "mouth",
+    "ear_left": "skin",
+    "ear_right": "skin",
+    "torso": "cloth",
+    "glasses": "mouth",
+    "beard": "beard",
+    "hair": "hair",
     "bun": "hair",
-}  # fmt: skip
+}
 MOUTH_TILES = {"cavity": 0, "teeth_upper": 1, "teeth_lower": 1, "tongue": 2, "glasses": 3}
 """Row of quarters of the mouth patch that a part reads."""
 PATCH_MARGIN = 0.02

@@ -11,8 +11,20 @@ import torch
 from torch import Tensor
 
 HAIR_STYLES = (
-    "bald", "buzz", "parted", "swept", "afro", "long_straight", "long_wavy", "bun", "ponytail", "receding", "bob", "quiff", "curly_long",
-)  # fmt: skip
+    "bald",
+    "buzz",
+    "parted",
+    "swept",
+    "afro",
+    "long_straight",
+    "long_wavy",
+    "bun",
+    "ponytail",
+    "receding",
+    "bob",
+    "quiff",
+    "curly_long",
+)
 BEARD_STYLES = ("none", "stubble", "moustache", "goatee", "full", "long")
 MODES = ("portrait", "randomised")
 
@@ -156,9 +168,18 @@ def _agree(values: Tensor, sex: float) -> Tensor:
 
     sign = 1.0 if sex < 0.5 else -1.0  # + heavier build
     for name, amount in (
-        ("jaw_width", 0.3), ("jaw_square", 0.3), ("brow_ridge", 0.35), ("neck_width", 0.45), ("shoulder_width", 0.4),
-        ("brow_thickness", 0.3), ("lip_upper", -0.25), ("lip_lower", -0.2), ("eye_size", -0.2), ("nose_width", 0.15), ("brow_arch", -0.3),
-    ):  # fmt: skip
+        ("jaw_width", 0.3),
+        ("jaw_square", 0.3),
+        ("brow_ridge", 0.35),
+        ("neck_width", 0.45),
+        ("shoulder_width", 0.4),
+        ("brow_thickness", 0.3),
+        ("lip_upper", -0.25),
+        ("lip_lower", -0.2),
+        ("eye_size", -0.2),
+        ("nose_width", 0.15),
+        ("brow_arch", -0.3),
+    ):
         add(name, sign * amount)
     if sign > 0:
         values[PARAMETER_INDEX["make_up"]] = -1.0

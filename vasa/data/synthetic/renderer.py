@@ -241,18 +241,23 @@ def flow(
 
 def _visible(where: Tensor, expected: Tensor, on_body: Tensor, source: Rendered) -> Tensor:
     """Depth test of points ``where`` (B, S, S, 2) at depth ``expected`` against the source's four nearest
-    pixels."""
+    pixels.
+
+    Background is visible where the source's nearest pixel is background too.
+    """
     size = source.size
     position = (where + 1) * (size / 2) - 0.5
     inside = ((where >= -1) & (where <= 1)).all(-1)
-    corner = position.floor().long()
     frame = torch.arange(len(where), device=where.device)[:, None, None] * size * size
     depth, face = source.depth.flatten(), source.face.flatten()
-    nearest, bare = torch.full_like(expected, 1e9), torch.zeros_like(on_body)
-    for dy in (0, 1):
-        for dx in (0, 1):
-            column, row = (corner[..., 0] + dx).clamp(0, size - 1), (corner[..., 1] + dy).clamp(0, size - 1)
-            index = frame + row * size + column
-            nearest = torch.minimum(nearest, (depth[index] - expected).abs())
-            bare |= face[index] < 0
-    return inside & torch.where(on_body, nearest < DEPTH_TOLERANCE, bare)
+
+    def index(cell: Tensor) -> Tensor:
+        cell = cell.long().clamp(0, size - 1)
+        return frame + cell[..., 1] * size + cell[..., 0]
+
+    error = torch.full_like(expected, 1e9)
+    for shift in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
+        near = depth[index(position.floor() + position.new_tensor(shift))]
+        error = torch.minimum(error, (near - expected).abs())
+    bare = face[index(position.round())] < 0
+    return inside & torch.where(on_body, error < DEPTH_TOLERANCE, bare)

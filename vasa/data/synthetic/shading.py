@@ -20,10 +20,21 @@ from vasa.data.synthetic.shape import smoothstep
 from vasa.records import CONTROL_INDEX
 
 SPECULAR = {  # strength and sharpness of the highlight by part
-    "skin": (0.16, 14.0), "eye_left": (1.1, 240.0), "eye_right": (1.1, 240.0), "cavity": (0.0, 8.0), "teeth_upper": (0.25, 30.0),
-    "teeth_lower": (0.25, 30.0), "tongue": (0.25, 20.0), "ear_left": (0.12, 14.0), "ear_right": (0.12, 14.0), "torso": (0.02, 8.0),
-    "glasses": (0.7, 40.0), "beard": (0.05, 30.0), "hair": (0.16, 70.0), "bun": (0.16, 70.0),
-}  # fmt: skip
+    "skin": (0.16, 14.0),
+    "eye_left": (1.1, 240.0),
+    "eye_right": (1.1, 240.0),
+    "cavity": (0.0, 8.0),
+    "teeth_upper": (0.25, 30.0),
+    "teeth_lower": (0.25, 30.0),
+    "tongue": (0.25, 20.0),
+    "ear_left": (0.12, 14.0),
+    "ear_right": (0.12, 14.0),
+    "torso": (0.02, 8.0),
+    "glasses": (0.7, 40.0),
+    "beard": (0.05, 30.0),
+    "hair": (0.16, 70.0),
+    "bun": (0.16, 70.0),
+}
 
 
 @dataclass(slots=True)

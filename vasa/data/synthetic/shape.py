@@ -70,9 +70,18 @@ def face_coordinates(device: str = "cpu") -> FaceCoordinates:
     lip_window = (1 - (x / mesh.MOUTH_HALF_WIDTH) ** 2).clamp(min=0).sqrt() * (t.z > 0)
     lid_window = (1 - ((ax - mesh.EYE_X) / mesh.EYE_HALF_WIDTH) ** 2).clamp(min=0) * (t.z > 0)
     return FaceCoordinates(
-        x=x, ax=ax, y=y, front=front, side=torch.sign(x), lip_distance=y - mesh.MOUTH_Y, lip_window=lip_window, lid_window=lid_window,
-        below_lip=t.below_lip[:, None].expand_as(x), below_lid=t.below_lid[:, None].expand_as(x), lid_rows=lid_rows,
-    )  # fmt: skip
+        x=x,
+        ax=ax,
+        y=y,
+        front=front,
+        side=torch.sign(x),
+        lip_distance=y - mesh.MOUTH_Y,
+        lip_window=lip_window,
+        lid_window=lid_window,
+        below_lip=t.below_lip[:, None].expand_as(x),
+        below_lid=t.below_lid[:, None].expand_as(x),
+        lid_rows=lid_rows,
+    )
 
 
 def _nose(c: FaceCoordinates) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Painting skin, once per identity: complexion, scalp, folds, lids, lips, beard shadow, brows and occlusion.
 
-The skin is painted in template face coordinates, so a wrinkle, a lip or a brow is at the same material point on every
+The skin is painted in template face coordinates, so a wrinkle, a lip or a brow is at the same material point
+on every
 identity.
 """
 
@@ -59,9 +60,17 @@ def skin_texels(size: int) -> SkinTexels:
     near_lid = (torch.arange(rows) > t.lid + mesh.LID_INNER_ROWS) & (t.s < 7)
     below = torch.where(t.s < 7, near_lid.float(), t.below_lip.float())
     fields = torch.stack(
-        [t.x, t.z, t.front_y[:, None].expand(full), t.s[:, None].expand(full), t.theta[None].expand(full), t.inner[:, None].expand(full),
-         below[:, None].expand(full), torch.arange(rows).float()[:, None].expand(full)]
-    )  # fmt: skip
+        [
+            t.x,
+            t.z,
+            t.front_y[:, None].expand(full),
+            t.s[:, None].expand(full),
+            t.theta[None].expand(full),
+            t.inner[:, None].expand(full),
+            below[:, None].expand(full),
+            torch.arange(rows).float()[:, None].expand(full),
+        ]
+    )
     x, z, y, s, theta, inner, below, row = F.grid_sample(fields[None], grid, align_corners=True)[0]
     lip_window = (1 - (x / mesh.MOUTH_HALF_WIDTH) ** 2).clamp(min=0).sqrt() * (z > 0)
     lid_window = (1 - ((x.abs() - mesh.EYE_X) / mesh.EYE_HALF_WIDTH) ** 2).clamp(min=0) * (z > 0)
@@ -180,9 +189,13 @@ class SkinPainter:
             t.ax, 0.0, 0.15
         )
         amount = (
-            fold * (0.04 + 0.17 * age) + trough * (0.03 + 0.15 * age) + forehead * 0.12 * max(age - 0.2, 0.0) * 1.4
-            + feet * 0.28 * max(age - 0.3, 0.0) + glabella * 0.16 * age + crease * 0.08
-        )  # fmt: skip
+            fold * (0.04 + 0.17 * age)
+            + trough * (0.03 + 0.15 * age)
+            + forehead * 0.12 * max(age - 0.2, 0.0) * 1.4
+            + feet * 0.28 * max(age - 0.3, 0.0)
+            + glabella * 0.16 * age
+            + crease * 0.08
+        )
         amount = amount * (t.z > 0.1)
         return colour * (1 - amount[..., None] * torch.tensor([0.85, 1.05, 1.05]))
 
