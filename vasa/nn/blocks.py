@@ -41,9 +41,10 @@ class Conv2d(nn.Conv2d):
     def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__(cin, cout, kernel, stride, kernel // 2)
         self.gain = nn.Parameter(torch.ones(cout))
+        self.folded = False
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = _standardise(self.weight) * self.gain[:, None, None, None]
+        weight = self.weight if self.folded else _effective(self)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
@@ -53,10 +54,27 @@ class Conv3d(nn.Conv3d):
     def __init__(self, cin: int, cout: int, kernel: int = 3) -> None:
         super().__init__(cin, cout, kernel, 1, kernel // 2)
         self.gain = nn.Parameter(torch.ones(cout))
+        self.folded = False
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = _standardise(self.weight) * self.gain[:, None, None, None, None]
+        weight = self.weight if self.folded else _effective(self)
         return F.conv3d(x, weight, self.bias, self.stride, self.padding)
+
+
+def _effective(conv: Conv2d | Conv3d) -> Tensor:
+    return _standardise(conv.weight) * conv.gain.view(-1, *[1] * (conv.weight.ndim - 1))
+
+
+@torch.no_grad()
+def fold(module: nn.Module) -> None:
+    """Replaces the weights of all standardised convolutions by what they standardise to, once and for all.
+
+    For models that are only used from here on: a folded one must not be saved or trained.
+    """
+    for conv in module.modules():
+        if isinstance(conv, (Conv2d, Conv3d)) and not conv.folded:
+            conv.weight.copy_(_effective(conv))
+            conv.folded = True
 
 
 class ResBlock2d(nn.Module):

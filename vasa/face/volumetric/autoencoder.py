@@ -35,6 +35,7 @@ from vasa.face.volumetric.warping import (
     identity_grid,
     seen_from_canonical,
 )
+from vasa.nn.blocks import fold
 from vasa.nn.warp import sample_image, sample_volume, upsample_flow
 from vasa.records import CONTROL_INDEX, MotionLayout
 
@@ -130,13 +131,14 @@ class FaceAutoencoder(nn.Module):
 
     @classmethod
     def from_pretrained(cls, path: Path | str, device: torch.device | str = "cpu") -> FaceAutoencoder:
-        """The EMA weights of a ``face.safetensors`` file, in eval mode.
+        """The EMA weights of a ``face.safetensors`` file, in eval mode, for use only (see nn.blocks.fold).
 
         Raises: what vasa.checkpoint raises for a missing, foreign or damaged file.
         """
         weights = load_weights(path)
         model = cls(FaceConfig(**weights.config["face"]))
         load_into(model, weights, "face")
+        fold(model)
         return model.to(device).eval().requires_grad_(False)
 
     @property

@@ -22,6 +22,7 @@ from torch import Tensor
 from vasa.face.volumetric.expression import EYEBALL_RADIUS, bump, displacement, lid_map, lip_line, undo
 from vasa.face.volumetric.shape import FaceShape
 from vasa.geometry import CAMERA_DISTANCE, camera_rays, head_centre, pixel_grid, project, rotation_matrix
+from vasa.nn.warp import upsample_flow
 from vasa.records import CONTROL_INDEX
 
 HEAD_RADII = (0.87, 1.20, 0.85)  # of the proxy with hair: x, y, z; x is scaled by the face's width over 0.78
@@ -128,13 +129,64 @@ class _Expression:
     free: Tensor  # lips' edges and lids: may be synthesised
 
 
+@dataclass(slots=True)
+class _Layers:
+    """Smooth fields of the two layers of the mouth at target points: above (up) and below (low) the lip line;
+    all (B, N[, 2]).
+
+    up, low: the neutral points that the target's expression brings here. motion_up, motion_low: how the
+        source's
+    expression displaces them. source_top, source_low: its displacement of the lip line's height at this
+    place.
+    """
+
+    up: Tensor
+    low: Tensor
+    motion_up: Tensor
+    motion_low: Tensor
+    source_top: Tensor
+    source_low: Tensor
+
+
+def _layers(
+    size: int, pose: Tensor, target: Tensor, source: Tensor, shape: FaceShape, points: Tensor
+) -> _Layers:
+    """The layers at ``points`` (B, size^2, 2) of the face plane, computed at half the size: only lips and
+    lids are sharp, and these are decided later, at the full one.
+    """
+    half = size // 2
+    coarse = _proxy_points(camera_rays(pixel_grid(half, half, pose.device)).view(-1, 3), pose, shape)[0][
+        ..., :2
+    ]
+    up, low = undo(coarse, target, shape, lower=False), undo(coarse, target, shape, lower=True)
+    at_line = torch.stack([up[..., 0], lip_line(up[..., 0], shape)], -1)
+    fields = [
+        up - coarse,
+        low - coarse,
+        displacement(up, source, shape, lower=False),
+        displacement(low, source, shape, lower=True),
+        displacement(at_line, source, shape, lower=False)[..., 1:],
+        displacement(at_line, source, shape, lower=True)[..., 1:],
+    ]
+    stacked = torch.cat(fields, -1).view(len(pose), half, half, 10)
+    fine = upsample_flow(stacked, size, size).view(len(pose), size * size, 10)
+    return _Layers(
+        points + fine[..., :2],
+        points + fine[..., 2:4],
+        fine[..., 4:6],
+        fine[..., 6:8],
+        fine[..., 8],
+        fine[..., 9],
+    )
+
+
 def _mouth(
-    points: Tensor, target: Tensor, source: Tensor, shape: FaceShape
+    points: Tensor, layers: _Layers, shape: FaceShape
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Target points (B, N, 2) -> neutral points, their motion to the source, interior, how much of it is
     new, upper layer, lips' edges.
     """
-    up, low = undo(points, target, shape, lower=False), undo(points, target, shape, lower=True)
+    up, low = layers.up, layers.low
     up_gap = up[..., 1] - lip_line(up[..., 0], shape)
     low_gap = lip_line(low[..., 0], shape) - low[..., 1]
     is_up = up_gap >= low_gap
@@ -147,23 +199,18 @@ def _mouth(
     line = lip_line(neutral[..., 0], shape)
     clamped_y = torch.where(is_up, torch.maximum(neutral[..., 1], line), torch.minimum(neutral[..., 1], line))
     neutral = torch.stack([neutral[..., 0], clamped_y], -1)
-    moved_up = displacement(neutral, source, shape, lower=False)
-    moved_low = displacement(neutral, source, shape, lower=True)
-    motion = torch.where(is_up[..., None], moved_up, moved_low)
+    motion = torch.where(is_up[..., None], layers.motion_up, layers.motion_low)
     # a mouth that is open in the source too shows its own interior: keep the relative height between the lips
-    at_line = torch.stack([neutral[..., 0], line], -1)
-    source_top = line + displacement(at_line, source, shape, lower=False)[..., 1]
-    source_low = line + displacement(at_line, source, shape, lower=True)[..., 1]
     share = ((-up_gap).clamp(min=0) / ((-up_gap).clamp(min=0) + (-low_gap).clamp(min=0) + 1e-4)).clamp(0, 1)
-    between = source_top - share * (source_top - source_low).clamp(min=0)
-    gap_ratio = (source_top - source_low).clamp(min=0) / (shape.unit[:, None] * 0.12)
+    opening = (layers.source_top - layers.source_low).clamp(min=0)
+    between = line + layers.source_top - share * opening
     is_in = inside > 0.5
     motion_y = torch.where(is_in, between - neutral[..., 1], motion[..., 1])
     return (
         neutral,
         torch.stack([motion[..., 0], motion_y], -1),
         inside,
-        inside * (1 - gap_ratio.clamp(0, 1)),
+        inside * (1 - (opening / (shape.unit[:, None] * 0.12)).clamp(0, 1)),
         above,
         edges * within,
     )
@@ -175,9 +222,11 @@ def gaze_offset(controls: Tensor, shape: FaceShape, side: int) -> Tensor:
     return gaze * (EYEBALL_RADIUS * shape.eye_w[:, side])[:, None]
 
 
-def _transfer(points: Tensor, target: Tensor, source: Tensor, shape: FaceShape) -> _Expression:
+def _transfer(
+    points: Tensor, layers: _Layers, target: Tensor, source: Tensor, shape: FaceShape
+) -> _Expression:
     """Undoes the target's expression at face-plane points (B, N, 2) and applies the source's."""
-    neutral, motion, inside, mouth_new, above, free = _mouth(points, target, source, shape)
+    neutral, motion, inside, mouth_new, above, free = _mouth(points, layers, shape)
     eye_open, eye_new, iris = (torch.zeros_like(inside) for _ in range(3))
     for side, name in enumerate(("blink_left", "blink_right")):
         index = CONTROL_INDEX[name]
@@ -220,7 +269,8 @@ def base_warp(
     rays = camera_rays(grid).view(-1, 3)
     points, outside = _proxy_points(rays, target_pose, shape)
     plane = points[..., :2]
-    moved = _transfer(plane, target_controls, source_controls, shape)
+    layers = _layers(size, target_pose, target_controls, source_controls, shape, plane)
+    moved = _transfer(plane, layers, target_controls, source_controls, shape)
     front = torch.sigmoid((points[..., 2] - 0.15) / 0.08) * torch.sigmoid((1.0 - outside) / 0.04)
     head = torch.sigmoid((1.22 - outside) * 8.0)
     shift = (moved.points - plane) * front[..., None]
