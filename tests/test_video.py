@@ -261,6 +261,19 @@ def test_a_killed_encoder_is_reported_and_leaves_no_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == []
 
 
+def test_a_machine_without_encoder_is_told_so(tmp_path, monkeypatch):
+    def missing():
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+    with (
+        pytest.raises(OSError, match="no video encoder .* install ffmpeg"),
+        VideoWriter(tmp_path / "a.mp4", 48, 64),
+    ):
+        pass
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+
+
 def test_no_frames_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no frame"), VideoWriter(tmp_path / "a.mp4", 48, 64):
         pass

@@ -1,6 +1,7 @@
 """The two scripts from the outside: no argument is needed, and a mistake is one sentence and exit code 1."""
 
 import json
+import resource
 import runpy
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image
 
 from vasa.inference.bundle import bundle
 from vasa.inference.config import BundleRun
-from vasa.video import VideoReader
+from vasa.inference.pipeline import TalkingFace
+from vasa.pretrained.config import DetectorConfig
+from vasa.video import VideoReader, VideoWriter
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +84,6 @@ def test_bundle_writes_a_folder_that_infer_takes(root, tiny_runs, tmp_path):
 
 @pytest.mark.gpu
 def test_a_gpu_makes_the_same_video_within_rounding(checkpoint, drawn_face):
-    from vasa.inference.pipeline import TalkingFace
-    from vasa.pretrained.config import DetectorConfig
-
     waveform = np.sin(np.arange(16_000) / 7).astype(np.float32)
     made = []
     for device in ("cpu", "cuda"):
@@ -93,3 +93,23 @@ def test_a_gpu_makes_the_same_video_within_rounding(checkpoint, drawn_face):
         )
     assert torch.device("cuda") == face.device
     assert np.abs(made[0] - made[1]).mean() < 1.0  # of 255: other sums, the same motion
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_ten_minutes_take_no_more_memory_than_one(checkpoint, drawn_face, tmp_path):
+    face = TalkingFace.from_pretrained(checkpoint, "cpu", DetectorConfig(landmarks=None))
+    noise = np.random.default_rng(0).standard_normal(600 * 16_000).astype(np.float32) * 0.1
+    portrait = face.prepare(drawn_face, size=64, allow_centre_crop=True)
+    generation = face.generate(portrait, noise, 16_000)
+    peaks = []
+    with VideoWriter(
+        tmp_path / "long.mp4", generation.size, generation.size, audio=noise, audio_hz=16_000
+    ) as writer:
+        for number, frame in enumerate(generation):
+            writer.write(frame)
+            if number % 1500 == 1499:
+                peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    assert writer.num_frames == 15_000
+    assert len(peaks) == 10
+    assert peaks[-1] - peaks[0] < 50  # MB; a minute of frames alone would be 18, a minute of features kept 2

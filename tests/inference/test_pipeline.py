@@ -229,3 +229,9 @@ def test_no_face_is_an_error_unless_the_middle_is_allowed(talking_face):
     with pytest.raises(ValueError, match="no face"):
         talking_face.generate(black, sound(0.1), 16_000)
     assert len(list(talking_face.generate(black, sound(0.1), 16_000, allow_centre_crop=True))) == 3
+
+
+def test_values_that_are_not_finite_never_become_frames(talking_face, picture):
+    talking_face.face.rest[0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="not finite"):
+        next(iter(talking_face.generate(picture, sound(0.5), 16_000)))

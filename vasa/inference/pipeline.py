@@ -243,6 +243,10 @@ class TalkingFace:
                 if chunk is None:
                     return
                 chunk = retarget(chunk.to(self.device))
+                if not bool(chunk.isfinite().all()):
+                    raise FloatingPointError(
+                        "the motion model made values that are not finite; no frame is made of them."
+                    )
                 timings["motion_s"] += time.perf_counter() - started
             for part in chunk.split(batch_frames):
                 with torch.inference_mode():

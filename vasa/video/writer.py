@@ -198,7 +198,11 @@ class _Ffmpeg:
     def __init__(self, arguments: Sequence[str]) -> None:
         import imageio_ffmpeg
 
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y", *arguments]
+        try:
+            program = imageio_ffmpeg.get_ffmpeg_exe()
+        except RuntimeError as error:
+            raise OSError(f"no video encoder on this machine ({error}); install ffmpeg.") from error
+        command = [program, "-hide_banner", "-loglevel", "error", "-y", *arguments]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, bufsize=0
