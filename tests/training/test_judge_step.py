@@ -12,10 +12,11 @@ from vasa.config import load
 from vasa.data.config import PoolConfig
 from vasa.data.judge_pools import FrameSampler, LabelledFrames, Pool
 from vasa.pretrained.config import IdentityNetConfig, LandmarkNetConfig, RegionNetConfig
-from vasa.pretrained.files import load_network
+from vasa.pretrained.files import load_network, save_network
 from vasa.pretrained.landmarks import LandmarkNet
 from vasa.training.config import LoopConfig, OptimizerConfig
 from vasa.training.judge_augment import augment, crop_loosely, recolour, remove_face, replace_background
+from vasa.training.judge_card import write_card
 from vasa.training.judge_config import AugmentConfig, JudgeConfig, TrainJudgesRun
 from vasa.training.judge_step import JudgeStep, point_error, visible_controls
 from vasa.training.train_judges import score, train_judge
@@ -220,3 +221,13 @@ def test_judges_teachers_and_clips_share_no_person_and_no_design() -> None:
     held_out = people["validation_portrait"] | people["validation_randomised"]
     for judge in run.judges.values():
         assert not held_out & set().union(*(people[p] for p in judge.pools))
+
+
+def test_the_card_shows_every_network_that_is_there(tmp_path: Path) -> None:
+    network = LandmarkNet(LandmarkNetConfig(size=64, widths=SMALL, decoder_width=8))
+    scores = {"validation_portrait/yaw_deg": 2.5, "validation_randomised/yaw_deg": 3.5}
+    meta = {"steps": 7, "samples": 28, "judge": {"pools": ["people"]}, "scores": scores}
+    save_network(network, tmp_path / "judge_pose.safetensors", meta)
+    text = write_card(tmp_path).read_text()
+    assert "## judge_pose" in text and "| yaw_deg | 2.5 | 3.5 |" in text and "28 pictures" in text
+    assert "## judge_emotion" not in text

@@ -18,6 +18,7 @@ from vasa.metrics.pose import axis_errors
 from vasa.pretrained.expression import blink
 from vasa.pretrained.files import save_network
 from vasa.records import CONTROL_NAMES, EMOTIONS
+from vasa.training.judge_card import write_card
 from vasa.training.judge_config import TrainJudgesRun
 from vasa.training.judge_step import JudgeStep
 from vasa.training.loop import Phase, train
@@ -34,7 +35,9 @@ def train_judges(run: TrainJudgesRun) -> dict[str, Path]:
     pools: dict[str, Pool] = {}
     for pool in {p: None for n in names for p in (*run.judges[n].pools, *run.judges[n].validation_pools)}:
         pools[pool] = Pool(run.pools[pool], run.pool_dir / pool)
-    return {name: train_judge(name, run, pools) for name in names}
+    exported = {name: train_judge(name, run, pools) for name in names}
+    write_card(run.output)
+    return exported
 
 
 def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Path:
