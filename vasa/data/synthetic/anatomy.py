@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class Geometry:
     beard_thickness: Tensor
     beard_cover: Tensor
 
-    def rows(self, index: Tensor) -> Geometry:
+    def rows(self, index: Tensor | slice) -> Geometry:
         return Geometry(*(getattr(self, name)[index] for name in self.__slots__))
 
 
@@ -108,9 +109,11 @@ def torso_points(values: Tensor) -> Tensor:
     return torch.stack([radius * sin, y.expand_as(radius), radius * cos - 0.06], -1).flatten(1, 2)
 
 
-def glasses_points(values: Tensor, tables: Tensor) -> Tensor:
-    """Glasses (B, N, 3): tubes along two rims, a bridge and two temples; all at one point for who wears
-    none."""
+def glasses_points(values: Tensor, tables: Tensor, eye: Tensor) -> Tensor:
+    """Glasses (B, N, 3): tubes along two rims, a bridge and two temples; all at one point for who wears none.
+
+    eye (B, 3): centre of the eyeball on the viewer's right.
+    """
     device, batch = values.device, len(values)
 
     def get(name: str) -> Tensor:
@@ -121,25 +124,26 @@ def glasses_points(values: Tensor, tables: Tensor) -> Tensor:
     scale = 1 + 0.13 * get("glasses_size")
     cos, sin = turn.cos(), turn.sin()
     radius = ((cos.abs() + 1e-6) ** power + (sin.abs() + 1e-6) ** power) ** (-1 / power)
+    lift = eye[:, 1:2] - EYE_CENTRE[1]
     rim_x, rim_y = (
         0.205 * scale * radius * cos,
-        (0.185 - 0.03 * get("glasses_shape")) * scale * radius * sin - 0.03,
+        (0.185 - 0.03 * get("glasses_shape")) * scale * radius * sin - 0.03 + lift,
     )
-    front = 0.87 + 0.02 * get("nose_height")
-    centre = mesh.EYE_X + 0.012 + 0.02 * get("eye_spacing")
+    front = 0.87 + 0.02 * get("nose_height") + (eye[:, 2:] - EYE_CENTRE[2]).clamp(min=0)
+    centre = eye[:, :1] + 0.012
     rim_z = front - 0.16 * (rim_x + centre).clamp(min=0) ** 2 * 1.3
     right = torch.stack([rim_x + centre, rim_y, rim_z], -1)
     left = right * right.new_tensor([-1.0, 1.0, 1.0])
     s = torch.linspace(-1, 1, 16, device=device)[None].expand(batch, -1)
     inner = centre - 0.205 * scale
-    bridge = torch.stack([s * inner, 0.02 + 0.035 * (1 - s**2), front + 0.03 * (1 - s**2)], -1)
+    bridge = torch.stack([s * inner, 0.02 + lift + 0.035 * (1 - s**2), front + 0.03 * (1 - s**2)], -1)
     q = torch.linspace(0, 1, 24, device=device)[None].expand(batch, -1)
     hinge, ear = centre + 0.205 * scale, tables[:, 4, 6:8].mean(-1, keepdim=True) + 0.035
     hinge_z = front - 0.21 * hinge**2
     temple = torch.stack(
         [
             hinge + (ear - hinge) * q.clamp(max=0.4) / 0.4,
-            0.03 + 0.06 * q - 0.10 * (q - 0.85).clamp(min=0),
+            0.03 + lift * (1 - q) + 0.06 * q - 0.10 * (q - 0.85).clamp(min=0),
             hinge_z + (-0.10 - hinge_z) * q,
         ],
         -1,
@@ -161,6 +165,29 @@ def glasses_points(values: Tensor, tables: Tensor) -> Tensor:
     return torch.where(worn, points, torch.zeros_like(points)).flatten(1, 2)
 
 
+def _slit_points(skin: Tensor) -> Tensor:
+    """Skin (B, R, C, 3) at the middles of both lid slits and of the lips, and at the right corner of the
+    mouth: (B, 4, 3)."""
+    t = mesh.template("cpu")
+    eyes = [t.skin_index(t.lid, x) for x in (-mesh.EYE_X, mesh.EYE_X)]
+    lips = [t.skin_index(t.lip, x) for x in (0.0, mesh.MOUTH_HALF_WIDTH)]
+    return skin.flatten(1, 2)[:, eyes + lips]
+
+
+@lru_cache(maxsize=4)
+def _mean_slits(device: str) -> Tensor:
+    return _slit_points(neutral_skin(torch.zeros(1, len(PARAMETER_INDEX), device=device))[0])[0]
+
+
+def _follow_skin(skin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the skin of each head carries eyeballs (B, 2, 3), and the mouth's interior: its scale and shift
+    (B,)."""
+    slits, mean = _slit_points(skin), _mean_slits(str(skin.device))
+    rest = skin.new_tensor([[-EYE_CENTRE[0], *EYE_CENTRE[1:]], list(EYE_CENTRE)])
+    moved = slits - mean
+    return rest + moved[:, :2], slits[:, 3, 0] / mean[3, 0], moved[:, 2, 1]
+
+
 def build_geometry(values: Tensor) -> Geometry:
     """All neutral geometry of heads with parameters (B, P)."""
 
@@ -169,10 +196,7 @@ def build_geometry(values: Tensor) -> Geometry:
 
     skin, tables = neutral_skin(values)
     size = 1 + 0.14 * get("eye_size")
-    x = mesh.EYE_X + 0.035 * get("eye_spacing")
-    y = EYE_CENTRE[1] + 0.022 * get("eye_height")
-    z = EYE_CENTRE[2] - 0.018 * get("eye_depth") + 0.0 * x
-    centre = torch.stack([torch.stack([-x, y, z], -1), torch.stack([x, y, z], -1)], 1)
+    centre, mouth_scale, mouth_shift = _follow_skin(skin)
     hair_points, hair_cover, bun_points, bun_cover = hair.hair_geometry(values, tables)
     thickness, cover = hair.beard_layers(values)
     return Geometry(
@@ -182,11 +206,11 @@ def build_geometry(values: Tensor) -> Geometry:
         eye_scale=size,
         open_upper=(0.075 + 0.015 * get("eye_open")) * size,
         open_lower=(0.032 + 0.005 * get("eye_open")) * size,
-        mouth_scale=1 + 0.14 * get("mouth_width"),
-        mouth_shift=0.030 * get("mouth_height"),
+        mouth_scale=mouth_scale,
+        mouth_shift=mouth_shift,
         ears=ear_points(values, tables),
         torso=torso_points(values),
-        glasses=glasses_points(values, tables),
+        glasses=glasses_points(values, tables, centre[:, 1]),
         hair=hair_points,
         bun=bun_points,
         hair_cover=hair_cover,

@@ -54,7 +54,7 @@ class Identities:
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def __getitem__(self, index: object) -> Identities:
+    def __getitem__(self, index: int | slice | list[int] | Tensor) -> Identities:
         if isinstance(index, int):
             index = slice(index, index + 1) if index != -1 else slice(-1, None)
         if isinstance(index, Tensor):

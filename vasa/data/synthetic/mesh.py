@@ -136,12 +136,11 @@ SOFT_PARTS = ("hair", "bun", "beard")
 LIP_INNER_ROWS, LID_INNER_ROWS = 4, 2
 
 
-def skin_rows() -> tuple[Tensor, dict[str, Tensor | int]]:
-    """Knot parameter s of each row of the skin grid (R,), and the rows of the slits.
+def skin_rows() -> tuple[Tensor, int, int, Tensor]:
+    """Knot parameter s of each row of the skin grid (R,), and where its slits are.
 
-    The second value holds ``lid`` and ``lip``: index of the last row above the slit's inner rows; ``inner``
-    (R,): how far a row is
-    rolled in (0 outside, 1 deepest); ``below``: +1 for rows of the lower sheet near a slit, -1 above.
+    Then the last row above the lids' and above the lips' inner rows, and how far each row is rolled in (R,):
+    0 outside, 1 deepest.
     """
 
     def span(start: float, stop: float, count: int, power: float = 1.0, end: bool = False) -> list[float]:
@@ -173,7 +172,7 @@ def skin_rows() -> tuple[Tensor, dict[str, Tensor | int]]:
         ramp = torch.arange(1, count + 1) / count
         inner[last + 1 : last + 1 + count] = ramp
         inner[last + 1 + count : last + 1 + 2 * count] = ramp.flip(0)
-    return torch.tensor(rows), {"lid": lid, "lip": lip, "inner": inner}
+    return torch.tensor(rows), lid, lip, inner
 
 
 def column_angles(count: int = 129) -> tuple[Tensor, Tensor]:
@@ -366,11 +365,10 @@ class Template:
 @lru_cache(maxsize=4)
 def template(device: str = "cpu") -> Template:
     """Builds the mesh once per device."""
-    s, marks = skin_rows()
+    s, lid, lip, inner = skin_rows()
     _, theta = column_angles()
     rows, columns = len(s), len(theta)
-    lid, lip, inner = marks["lid"], marks["lip"], marks["inner"]
-    skip = {"skin": (lid + LID_INNER_ROWS, lip + LIP_INNER_ROWS)}
+    skip: dict[str, tuple[int, ...]] = {"skin": (lid + LID_INNER_ROWS, lip + LIP_INNER_ROWS)}
     surface = loft(mean_tables()[None], knot_basis(s)[:, None], theta[None])[0]
     front_y = (knot_basis(s) @ mean_tables()[0]).contiguous()
     faces, parts, uvs, neighbours, slices, shapes, start = [], [], [], [], {}, {}, 0

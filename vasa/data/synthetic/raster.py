@@ -37,7 +37,9 @@ class Hits:
         return Hits(self.pixel[keep], self.face[keep], self.weights[keep], self.inverse_depth[keep])
 
 
-def _visible_triangles(x: Tensor, y: Tensor, faces: Tensor, two_sided: Tensor, size: int):
+def _visible_triangles(
+    x: Tensor, y: Tensor, faces: Tensor, two_sided: Tensor, size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Indices (M,) of triangles that may cover a pixel centre, with corner positions (M, 3), area and pixel
     box."""
     cx = [x[:, faces[:, k]] for k in range(3)]  # (B, T) each
@@ -45,15 +47,15 @@ def _visible_triangles(x: Tensor, y: Tensor, faces: Tensor, two_sided: Tensor, s
     area = (cx[1] - cx[0]) * (cy[2] - cy[0]) - (cx[2] - cx[0]) * (cy[1] - cy[0])
     keep = (area < -1e-9) | (two_sided & (area > 1e-9))
     index = torch.nonzero(keep.flatten())[:, 0]
-    cx = torch.stack([c.flatten()[index] for c in cx], -1)
-    cy = torch.stack([c.flatten()[index] for c in cy], -1)
-    x0 = (cx.amin(-1) - 0.5).ceil().clamp(min=0)
-    x1 = (cx.amax(-1) - 0.5).floor().clamp(max=size - 1)
-    y0 = (cy.amin(-1) - 0.5).ceil().clamp(min=0)
-    y1 = (cy.amax(-1) - 0.5).floor().clamp(max=size - 1)
+    px = torch.stack([c.flatten()[index] for c in cx], -1)
+    py = torch.stack([c.flatten()[index] for c in cy], -1)
+    x0 = (px.amin(-1) - 0.5).ceil().clamp(min=0)
+    x1 = (px.amax(-1) - 0.5).floor().clamp(max=size - 1)
+    y0 = (py.amin(-1) - 0.5).ceil().clamp(min=0)
+    y1 = (py.amax(-1) - 0.5).floor().clamp(max=size - 1)
     some = torch.nonzero((x1 >= x0) & (y1 >= y0))[:, 0]
     box = torch.stack([x0, y0, x1, y1], -1)[some]
-    return index[some], cx[some], cy[some], area.flatten()[index[some]], box
+    return index[some], px[some], py[some], area.flatten()[index[some]], box
 
 
 def rasterise(
@@ -101,7 +103,9 @@ def rasterise(
     )
 
 
-def _test_boxes(part: Tensor, cx: Tensor, cy: Tensor, area: Tensor, box: Tensor, box_size: int):
+def _test_boxes(
+    part: Tensor, cx: Tensor, cy: Tensor, area: Tensor, box: Tensor, box_size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Tests every pixel of the boxes of triangles ``part``: owner, column, row and screen weights (H, 3) of
     the hits."""
     offset = torch.arange(box_size * box_size, device=cx.device)

@@ -167,15 +167,13 @@ def shade(
     corners = t.faces[hits.face]
     values = packed.flatten(0, 1)
     offset = frame * packed.shape[1]
-    attributes = sum(hits.weights[:, k, None] * values[corners[:, k] + offset] for k in range(3))
-    uv = sum(hits.weights[:, k, None] * t.uv[corners[:, k]] for k in range(3))
+    attributes = (hits.weights[..., None] * values[corners + offset[:, None]]).sum(1)
+    uv = (hits.weights[..., None] * t.uv[corners]).sum(1)
     texel = sample_atlas(atlas, atlas_row[frame], uv)
     position, normal = attributes[:, :3], F.normalize(attributes[:, 3:6], dim=-1)
     view = F.normalize(position.new_tensor([0.0, 0.0, 6.0]) - position, dim=-1)
     facing = (normal * view).sum(-1, keepdim=True)
-    inside = (facing < -0.12) & (t.face_part[hits.face] == 0)[
-        :, None
-    ]  # the far cheek, seen from within through the mouth
+    inside = (facing < -0.12) & (t.face_part[hits.face] == 0)[:, None]  # a cheek, through the mouth
     normal = torch.where(facing < 0, -normal, normal)
     facing = facing.abs()
     direction, key = light.direction[frame], light.colour[frame]

@@ -32,7 +32,7 @@ def gaussian(value: Tensor, centre: float, sigma: float) -> Tensor:
     return torch.exp(-(((value - centre) / sigma) ** 2))
 
 
-def smoothstep(value: Tensor, low: float, high: float) -> Tensor:
+def smoothstep(value: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
     t = ((value - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
@@ -170,8 +170,9 @@ def plane_fields(device: str = "cpu") -> tuple[Tensor, Tensor, tuple[tuple[float
         (zero, bow, 0.014, "lip_bow"),
         (zero, corner, 0.016, "mouth_corners"),
     ]
-    dx, dy = (torch.stack([row[i] * c.front for row in fields]) for i in (0, 1))
-    return dx, dy, tuple(row[2:] for row in fields)
+    dx = torch.stack([row[0] * c.front for row in fields])
+    dy = torch.stack([row[1] * c.front for row in fields])
+    return dx, dy, tuple((row[2], row[3]) for row in fields)
 
 
 def knot_tables(values: Tensor) -> Tensor:
