@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vasa.data.config import FramePairsConfig
 from vasa.face.config import FaceConfig
@@ -18,6 +19,9 @@ class TrainFaceRun(TrainingRun):
     pairs: FramePairsConfig = field(default_factory=FramePairsConfig)
     losses: FaceLossConfig = field(default_factory=FaceLossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    init_pose: Path | None = (
+        None  # weights whose E_pose replaces init's: a pose means the same in every face space
+    )
     freeze_motion: bool = False  # keeps E_pose and E_dyn as init gave them, so that latents stay valid
     validation_identities: int = 32  # held-out identities that are rendered for validation and previews
     validation_batches: int = 4  # of 8 samples

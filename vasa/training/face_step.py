@@ -48,6 +48,11 @@ def colour_jitter(images: Tensor, jitter: Tensor) -> Tensor:
     return (unit * 2 - 1).mul(gain).add(offset).clamp(-1, 1)
 
 
+def _pose_error(pose: Tensor, true_pose: Tensor) -> Tensor:
+    error = (pose - true_pose) / pose.new_tensor(POSE_SCALE)
+    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.2)
+
+
 class FaceStep:
     """loss(batch, step) of the generator's phase. The teachers are frozen and may be absent."""
 
@@ -70,15 +75,16 @@ class FaceStep:
         seen = torch.cat(
             [colour_jitter(source, batch.jitter[:, 0]), colour_jitter(driver, batch.jitter[:, 1])]
         )
-        pose, dynamics = self.model.motion_codes(seen)
         true_pose = torch.cat([batch.source_pose, batch.target_pose]).to(device)
         true_controls = torch.cat([batch.source_controls, batch.target_controls]).to(device)
-        terms = self._label_terms(pose, dynamics, true_pose, true_controls)
         count = source.shape[0]
         if step < self.losses.encoder_steps:
-            landmarks = self._landmarks(seen[:count], true_pose[:count])
-            terms["landmarks"] = (landmarks - batch.landmarks).abs().mean() / LANDMARK_SCALE
-            return self._sum(terms)
+            return self._sum(self._encoder_terms(seen, true_pose, true_controls, batch.landmarks))
+        pose, dynamics = self.model.motion_codes(seen)
+        terms = {
+            "pose": _pose_error(pose, true_pose),
+            "controls": self._control_error(dynamics, true_controls),
+        }
         used = self._mixed_pose(pose, true_pose, count)
         appearance = self.model.encode_with(source, source, used[:count], dynamics[:count])
         terms["landmarks"] = (appearance.landmarks - batch.landmarks).abs().mean() / LANDMARK_SCALE
@@ -96,20 +102,28 @@ class FaceStep:
         logged = {f"raw_{name}": value for name, value in terms.items()}
         return {"total": torch.stack(list(weighted.values())).sum(), **weighted, **logged}
 
-    def _label_terms(
-        self, pose: Tensor, dynamics: Tensor, true_pose: Tensor, true_controls: Tensor
+    def _encoder_terms(
+        self, seen: Tensor, true_pose: Tensor, true_controls: Tensor, landmarks: Tensor
     ) -> dict[str, Tensor]:
-        pose_error = (pose - true_pose) / pose.new_tensor(POSE_SCALE)
-        reading = self.model.dynamics_encoder.controls(dynamics)
-        control_error = (reading - true_controls) / pose.new_tensor(CONTROL_SCALE)
-        return {
-            "pose": F.smooth_l1_loss(pose_error, torch.zeros_like(pose_error), beta=0.2),
-            "controls": F.smooth_l1_loss(control_error, torch.zeros_like(control_error), beta=0.2),
-        }
+        """Label losses alone; an encoder whose weight is 0 is not run, so that one can be trained by itself."""
+        terms, count = {}, landmarks.shape[0]
+        small = self.model.config.encoder_input
+        shrunk = F.interpolate(seen, (small, small), mode="bilinear", antialias=True)
+        if self.losses.pose > 0:
+            terms["pose"] = _pose_error(self.model.pose_encoder(shrunk), true_pose)
+        if self.losses.controls > 0:
+            terms["controls"] = self._control_error(
+                self.model.dynamics_encoder(seen, true_pose), true_controls
+            )
+        if self.losses.landmarks > 0:
+            found = self.model.identity_encoder(shrunk[:count], seen[:count], true_pose[:count])[1]
+            terms["landmarks"] = (found - landmarks).abs().mean() / LANDMARK_SCALE
+        return terms
 
-    def _landmarks(self, source: Tensor, pose: Tensor) -> Tensor:
-        small = F.interpolate(source, (self.model.config.encoder_input,) * 2, mode="bilinear", antialias=True)
-        return self.model.identity_encoder(small, source, pose)[1]
+    def _control_error(self, dynamics: Tensor, true_controls: Tensor) -> Tensor:
+        reading = self.model.dynamics_encoder.controls(dynamics)
+        error = (reading - true_controls) / reading.new_tensor(CONTROL_SCALE)
+        return F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.2)
 
     def _mixed_pose(self, pose: Tensor, true_pose: Tensor, count: int) -> Tensor:
         """The true pose for a share of the samples (source and target of a sample alike), the encoders'

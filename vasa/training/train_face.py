@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vasa.checkpoint import load_into, load_weights, plain, save_weights
+from vasa.checkpoint import Weights, load_into, load_weights, plain, save_weights
 from vasa.data.config import FramePairsConfig
 from vasa.data.frame_pairs import FramePairs
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
@@ -50,6 +50,8 @@ def train_face(run: TrainFaceRun) -> Path:
     model = FaceAutoencoder(run.face)
     if run.init is not None:
         load_into(model, load_weights(run.init), "face")
+    if run.init_pose is not None:
+        load_into(model.pose_encoder, _part(load_weights(run.init_pose), "pose_encoder."), "the pose encoder")
     if run.freeze_motion:
         freeze(model.pose_encoder)
         freeze(model.dynamics_encoder)
@@ -94,3 +96,11 @@ def train_face(run: TrainFaceRun) -> Path:
         config=plain(run),
     )
     return exported
+
+
+def _part(weights: Weights, prefix: str) -> Weights:
+    """The tensors under a prefix, without it."""
+    return replace(
+        weights,
+        tensors={k.removeprefix(prefix): t for k, t in weights.tensors.items() if k.startswith(prefix)},
+    )
