@@ -105,7 +105,7 @@ class FaceStep:
     def _encoder_terms(
         self, seen: Tensor, true_pose: Tensor, true_controls: Tensor, landmarks: Tensor
     ) -> dict[str, Tensor]:
-        """Label losses alone; an encoder whose weight is 0 is not run, so that one can be trained by itself."""
+        """Label losses alone; an encoder whose weight is 0 is not run, so that one can be trained alone."""
         terms, count = {}, landmarks.shape[0]
         small = self.model.config.encoder_input
         shrunk = F.interpolate(seen, (small, small), mode="bilinear", antialias=True)
