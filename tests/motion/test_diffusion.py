@@ -2,6 +2,8 @@
 objective.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from motion_cases import A, E, K, W, conditions
@@ -12,6 +14,7 @@ from vasa.motion.config import DropoutConfig, MotionConfig, ScheduleConfig, Tran
 from vasa.motion.diffusion import (
     SAMPLERS,
     MotionDiffusion,
+    continued,
     motion_losses,
     noising_scheduler,
     sample,
@@ -163,6 +166,12 @@ def test_losses_by_hand() -> None:
     # frames -2 -1 0 1: three velocities, the last off by 1; two accelerations, the last off by 1
     wanted = {"x0": 1 / 14, "pose_velocity": 1 / (3 * 6), "pose_acceleration": 1 / (2 * 6)}
     assert {name: float(value) for name, value in got.items()} == pytest.approx(wanted)
+    estimate = target.clone()
+    estimate[0, 0, 2] = 1.0  # the first frame: velocities -1->0 and 0->1, accelerations 1 and -2, off
+    got = motion_losses(estimate, target, valid, POSE, history, yes, join_weight=10.0)
+    assert float(got["pose_velocity"]) == pytest.approx((10 + 1) / (3 * 6))
+    assert float(got["pose_acceleration"]) == pytest.approx((10 * 1 + 10 * 4) / (2 * 6))
+    estimate[0, 0, 2], estimate[0, 1, 2] = 0.0, 1.0
     alone = motion_losses(estimate, target, valid, POSE, history, ~yes)
     assert float(alone["pose_velocity"]) == pytest.approx(1 / 6) and float(alone["pose_acceleration"]) == 0
 
@@ -181,6 +190,30 @@ def test_velocity_terms_touch_the_pose_only_and_padding_nothing() -> None:
     )
     (x0,) = torch.autograd.grad(got["x0"], estimate)
     assert not x0[:, 5:].any() and bool((x0[:, :5] != 0).all())
+
+
+def test_a_continued_pose_has_no_jump_and_no_kink_and_keeps_the_rest() -> None:
+    history, estimate = torch.randn(2, 5, E), torch.randn(2, W, E)
+    got = continued(estimate, history, POSE)
+    joined = torch.cat([history[..., POSE], got[..., POSE]], 1)
+    speeds = joined.diff(dim=1)[:, 3:5]  # within the history, and into the window
+    torch.testing.assert_close(speeds[:, 0], speeds[:, 1])
+    assert torch.equal(got[..., 6:], estimate[..., 6:]) and torch.equal(got[:, 5:], estimate[:, 5:])
+    line = torch.linspace(-1, 1, 5 + W)[:, None].expand(2, 5 + W, E)
+    torch.testing.assert_close(continued(line[:, 5:], line[:, :5], POSE), line[:, 5:])
+
+
+def test_sampled_windows_continue_the_history_they_have() -> None:
+    model, c = small_model(), conditions()
+    noise = torch.randn(2, W, E)
+
+    def speeds(has_history: bool) -> Tensor:
+        given = replace(c, has_history=torch.tensor([has_history, has_history]))
+        motion = model.sample(noise, given, steps=3, guidance={}, sampler="dpm++")
+        return torch.cat([c.history, motion], 1)[..., POSE].diff(dim=1)[:, K - 2 : K]
+
+    torch.testing.assert_close(speeds(True)[:, 0], speeds(True)[:, 1], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(speeds(False)[:, 0], speeds(False)[:, 1], atol=0.1)
 
 
 def test_padding_does_not_change_the_loss() -> None:

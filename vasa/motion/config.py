@@ -83,6 +83,7 @@ class ObjectiveConfig:
     x0: float = 1.0
     pose_velocity: float = 0.0
     pose_acceleration: float = 0.0
+    join_weight: float = 1.0  # of those velocities and accelerations that reach back into X_pre
 
 
 @dataclass(kw_only=True, slots=True)
