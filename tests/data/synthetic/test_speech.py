@@ -272,3 +272,14 @@ def test_visemes_can_be_heard() -> None:
     error = ((x @ weights - y) ** 2).mean(0) / y.var(0)
     assert 1 - error[0] > 0.6  # R2 of the jaw; 0.93 with a small convolutional network
     assert 1 - error[1] > 0.2
+
+
+def test_a_sentence_that_crashes_the_library_is_spoken_again() -> None:
+    voice = espeak.EspeakVoice(40739, "es", "rob", 138, 26, 83, 1.0278140036764742)  # crashed espeak-ng 1.52
+
+    def say() -> np.ndarray:
+        with espeak.EspeakSession(voice) as session:
+            return session.speak("vive casa juegan quiero dentro.")[0]
+
+    assert len(say()) > AUDIO_HZ
+    assert np.array_equal(say(), say())

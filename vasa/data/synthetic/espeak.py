@@ -1,18 +1,19 @@
 """espeak-ng as a voice for training clips: text in many languages to audio with the time of every phoneme.
 
-espeak-ng is GPL-3.0: it is a separate library that only this module opens, only inside ``EspeakSession``, and
-only where somebody installed the training extra. Its synthesiser keeps hidden state between sentences
-(phases, noise, pitch flutter), so the library is opened fresh for each clip and its noise is seeded; then the
-same request gives the same samples, bit by bit.
+espeak-ng is GPL-3.0: a library that runs in a process of its own (espeak_worker.py), only where somebody
+installed the training extra. Its synthesiser keeps hidden state between sentences (phases, noise,
+pitch flutter), so every clip gets a fresh process and its noise is seeded; then the same request gives the same
+samples, bit by bit.
 """
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import json
+import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -43,33 +44,10 @@ VARIANTS = {
 # say).
 VOICELESS_STOPS, CLOSURE_S = "ptkcqʈ", 0.045
 
-_AUDIO_OUTPUT_SYNCHRONOUS = 2
-_PHONEME_EVENTS, _PHONEME_IPA, _DONT_EXIT = 1, 2, 0x8000
+CRASHES_BORNE = 4
+"""Fresh starts over one sentence before it is given up."""
 _PARAMETER_RATE, _PARAMETER_PITCH, _PARAMETER_RANGE = 1, 3, 4
-_EVENT_END, _EVENT_PHONEME = 0, 7
-_TEXT_UTF8 = 1
-
-
-class _EventId(ctypes.Union):
-    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
-
-
-class _Event(ctypes.Structure):
-    _fields_ = [
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),  # ms
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _EventId),
-    ]
-
-
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
+_WORKER = Path(__file__).with_name("espeak_worker.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,105 +91,114 @@ def installed() -> bool:
 
 
 class EspeakSession:
-    """The library, opened fresh: ``with EspeakSession(voice) as session: audio, phonemes =
-    session.speak(text)``.
+    """The library in a fresh process: ``with EspeakSession(voice) as session: session.speak(text)``.
 
-    What a session says depends on nothing but its voice and the texts in order. One session at a time in a
-    process (a lock).
+    What a session says depends on nothing but its voice and the texts in order. Where a sentence crashes the
+    library (some do), a fresh process speaks it again, and on, with less melody (extreme pitch is what crashes).
 
-    Raises: ImportError without the training extra; ValueError for a voice that the library does not have.
+    Raises: ImportError without the training extra; ValueError for a voice that the library does not have;
+    OSError when the library does not start, or keeps crashing over one sentence.
     """
-
-    _lock = threading.Lock()
 
     def __init__(self, voice: EspeakVoice) -> None:
         self.voice = voice
+        self._process: subprocess.Popen[bytes] | None = None
+        self._crashes = 0
 
     def __enter__(self) -> EspeakSession:
+        self._start()
+        return self
+
+    def _start(self) -> None:
         try:
             import espeakng_loader
         except ImportError as error:
             raise ImportError(MISSING) from error
-        self._lock.acquire()
-        try:
-            self._open(str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path()))
-        except BaseException:
-            self._lock.release()
-            raise
-        return self
-
-    def _open(self, library_path: str, data_path: str) -> None:
-        self._library = ctypes.CDLL(library_path)
-        options = _PHONEME_EVENTS | _PHONEME_IPA | _DONT_EXIT
-        rate = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), options)
-        if rate != LIBRARY_HZ:
-            raise OSError(
-                f"espeak-ng at {library_path} did not start (returned {rate}; wanted {LIBRARY_HZ}); "
-                "reinstall espeakng-loader."
+        voice = self.voice
+        request = {
+            "library": str(espeakng_loader.get_library_path()),
+            "data": str(espeakng_loader.get_data_path()),
+            "voice": f"{voice.language}+{voice.variant}",
+            "seed": voice.seed % 2**31,
+            "parameters": [
+                (_PARAMETER_RATE, voice.rate),
+                (_PARAMETER_PITCH, voice.pitch),
+                (_PARAMETER_RANGE, round(voice.pitch_range * 0.7**self._crashes)),
+            ],
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_WORKER), json.dumps(request)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        first = self._answer()
+        if first is None or first["rate"] != LIBRARY_HZ:
+            self._stop()
+            raise OSError(f"espeak-ng at {request['library']} did not start; reinstall espeakng-loader.")
+        if not first["voice"]:
+            self._stop()
+            raise ValueError(
+                f"espeak-ng has no voice {request['voice']!r}; wanted {', '.join(LANGUAGES)} and a variant."
             )
-        self._library.espeak_ng_SetRandSeed(ctypes.c_long(self.voice.seed % 2**31))
-        self._blocks: list[np.ndarray] = []
-        self._events: list[tuple[int, str]] = []
-        self._callback = _Callback(self._receive)
-        self._library.espeak_SetSynthCallback(self._callback)
-        name = f"{self.voice.language}+{self.voice.variant}"
-        if self._library.espeak_SetVoiceByName(name.encode()) != 0:
-            self._close()
-            raise ValueError(f"espeak-ng has no voice {name!r}; wanted {', '.join(LANGUAGES)} and a variant.")
-        for parameter, value in (
-            (_PARAMETER_RATE, self.voice.rate),
-            (_PARAMETER_PITCH, self.voice.pitch),
-            (_PARAMETER_RANGE, self.voice.pitch_range),
-        ):
-            self._library.espeak_SetParameter(parameter, value, 0)
 
-    def _close(self) -> None:
-        """Unloads the library, so that the next session finds none of this one's state."""
-        import _ctypes
+    def _answer(self) -> dict | None:
+        """The worker's next line, None when it has ended."""
+        assert self._process is not None and self._process.stdout is not None
+        line = self._process.stdout.readline()
+        return json.loads(line) if line.endswith(b"\n") else None
 
-        self._library.espeak_Terminate()
-        if sys.platform == "win32":
-            _ctypes.FreeLibrary(self._library._handle)
-        else:
-            _ctypes.dlclose(self._library._handle)
-        del self._library
+    def _stop(self) -> None:
+        if self._process is None:
+            return
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        self._process.wait()
+        self._process = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
-        self._lock.release()
-
-    def _receive(self, samples: ctypes._Pointer, count: int, events: ctypes._Pointer) -> int:
-        if count > 0:
-            self._blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        self._events.extend(_phoneme_events(events))
-        return 0
+        self._stop()
 
     def speak(self, text: str) -> tuple[np.ndarray, list[Phoneme]]:
         """One sentence: audio float32 (N,) at AUDIO_HZ and its phonemes with times from the start of that
         audio.
         """
-        self._blocks.clear()
-        self._events.clear()
-        data = text.encode()
-        self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, _TEXT_UTF8, None, None)
-        if not self._blocks:
+        said = self._said(text)
+        for _ in range(CRASHES_BORNE):
+            if said is not None:
+                break
+            self._stop()
+            self._crashes += 1
+            self._start()
+            said = self._said(text)
+        if said is None:
+            raise OSError(f"espeak-ng crashes over {text!r} in {self.voice}; leave this voice out.")
+        sound, events = said
+        if not sound:
             raise ValueError(f"espeak-ng said nothing for {text!r} in {self.voice.language}.")
-        audio = np.concatenate(self._blocks).astype(np.float32) / 32768
+        audio = np.frombuffer(sound, np.int16).astype(np.float32) / 32768
         # AUDIO_HZ / LIBRARY_HZ is 320 / 441; the warp is rounded to what that ratio can say.
         down = round(441 * self.voice.warp)
         audio = resample_poly(audio, 320, down).astype(np.float32)
-        return audio, _to_phonemes(self._events, len(audio) / AUDIO_HZ, 441 / down)
+        return audio, _to_phonemes(events, len(audio) / AUDIO_HZ, 441 / down)
 
-
-def _phoneme_events(events: ctypes._Pointer) -> Iterator[tuple[int, str]]:
-    """(milliseconds, IPA) of the phoneme events in one callback."""
-    index = 0
-    while events[index].type != _EVENT_END:
-        if events[index].type == _EVENT_PHONEME:
-            yield events[index].audio_position, events[index].id.string.decode("utf8", "ignore")
-        index += 1
+    def _said(self, text: str) -> tuple[bytes, list[tuple[int, str]]] | None:
+        """Samples and phoneme events of a text; None when the library crashed over it."""
+        assert (
+            self._process is not None and self._process.stdin is not None and self._process.stdout is not None
+        )
+        try:
+            self._process.stdin.write(json.dumps(text).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        answer = self._answer()
+        if answer is None:
+            return None
+        return self._process.stdout.read(answer["bytes"]), [(ms, ipa) for ms, ipa in answer["events"]]
 
 
 def _to_phonemes(events: list[tuple[int, str]], seconds: float, scale: float) -> list[Phoneme]:
