@@ -111,15 +111,15 @@ def test_relative_pose_keeps_the_portraits_own(talking_face, picture):
     np.testing.assert_allclose(relative - relative.mean(), absolute - absolute.mean(), atol=0.01)
 
 
-def test_distance_one_is_the_portraits_framing_and_two_is_half_its_size(talking_face):
+@pytest.mark.parametrize("distance", [1.0, 1.25])
+def test_distance_one_is_the_portraits_framing_whatever_the_motion_models_mean(talking_face, distance):
     face = talking_face.face
     portrait = torch.zeros(1, face.layout.width)
     portrait[:, 5] = 0.1
-    for distance in (1.0, 2.0):
-        motion = torch.zeros(10, face.layout.width)
-        motion[:, 5] = -math.log(distance)
-        moved = Retargeter(face, portrait, "relative", 0.0)(motion)
-        torch.testing.assert_close(moved[:, 5].exp(), torch.full((10,), math.exp(0.1) / distance))
+    motion = torch.zeros(10, face.layout.width)
+    motion[:, 5] = -0.07 - math.log(distance)  # a model whose heads are a little far
+    moved = Retargeter(face, portrait, distance=distance)(motion)
+    torch.testing.assert_close(moved[:, 5].exp(), torch.full((10,), math.exp(0.1) / distance))
 
 
 def test_chunks_of_motion_do_not_show_after_the_first(talking_face):
@@ -135,16 +135,34 @@ def test_chunks_of_motion_do_not_show_after_the_first(talking_face):
     )
 
 
-def test_a_resting_smile_is_kept_in_part_and_the_mouth_is_not_held_open(talking_face):
-    face = talking_face.face
-    portrait = torch.zeros(1, face.layout.width)
+def retargeted(face, rest, generated, keep=1.0):
+    """Controls that come of a portrait showing ``rest`` under ``generated`` ones, as dicts."""
     at = face.layout.dynamics.start
-    portrait[0, at + CONTROL_INDEX["smile"]], portrait[0, at + CONTROL_INDEX["jaw"]] = 0.8, 0.6
-    controls = face.controls(Retargeter(face, portrait, "relative", 0.5)(torch.zeros(4, face.layout.width)))
-    assert controls[:, CONTROL_INDEX["smile"]].tolist() == pytest.approx([0.4] * 4)
-    assert not controls[:, CONTROL_INDEX["jaw"]].any()
-    unchanged = Retargeter(face, portrait, "relative", 0.0)(torch.zeros(4, face.layout.width))
-    assert not face.controls(unchanged).any()
+    portrait, motion = torch.zeros(1, face.layout.width), torch.zeros(1, face.layout.width)
+    for vector, controls in ((portrait, rest), (motion, generated)):
+        for name, value in controls.items():
+            vector[0, at + CONTROL_INDEX[name]] = value
+    made = face.controls(Retargeter(face, portrait, keep_expression=keep)(motion))[0]
+    return {name: pytest.approx(float(made[CONTROL_INDEX[name]]), abs=1e-6) for name in {**rest, **generated}}
+
+
+def test_a_resting_face_is_kept_and_moved(talking_face):
+    rest = {"lip_width": -0.3, "gaze_yaw": 0.1, "blink_left": 0.4, "smile": 0.3}
+    assert retargeted(talking_face.face, rest, {}) == rest
+    assert retargeted(talking_face.face, rest, {}, keep=0.0) == dict.fromkeys(rest, 0.0)
+    assert retargeted(talking_face.face, {"lip_width": -0.3}, {"lip_width": 0.5}) == {"lip_width": 0.2}
+
+
+def test_lids_and_lips_close_all_the_way_from_where_they_rest(talking_face):
+    half = {"blink_left": 0.4, "blink_right": 0.4}
+    assert retargeted(talking_face.face, half, {"blink_left": 1.0, "blink_right": 0.5}) == {
+        "blink_left": 1.0,
+        "blink_right": 0.7,
+    }
+
+
+def test_an_open_mouth_is_an_expression_and_gives_way(talking_face):
+    assert retargeted(talking_face.face, {"jaw": 0.8}, {}) == {"jaw": 0.25}
 
 
 def test_conditions_guidance_and_steps_reach_the_motion_model(talking_face, picture):

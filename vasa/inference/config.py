@@ -39,11 +39,11 @@ class InferRun:
     )  # folder with face.safetensors, motion.safetensors and bundle.json
     device: str = "auto"  # auto, cpu, cuda or mps
 
-    gaze_yaw: float = 0.0  # degrees, of the eyes relative to the head; > 0 looks to the viewer's right
+    gaze_yaw: float = 0.0  # degrees, away from the portrait's own gaze; > 0 looks to the viewer's right
     gaze_pitch: float = 0.0  # degrees; > 0 looks up
     distance: float = 1.0  # of the head from the camera; 1 is the portrait's own framing; 0.7 near to 1.4 far
     emotion: str = "neutral"  # a name, or a mixture such as happy:0.7+surprise:0.3
-    keep_expression: float = 0.5  # share of the portrait's own resting brows and smile that is kept, 0 to 1
+    keep_expression: float = 1.0  # how much of the portrait's own resting face is kept, 0 to 1
     pose: str = (
         "relative"  # relative: motion is added to the portrait's own pose; absolute: it replaces that pose
     )

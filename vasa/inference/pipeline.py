@@ -192,7 +192,7 @@ class TalkingFace:
         gaze_pitch: float = 0.0,
         distance: float = 1.0,
         emotion: Emotion = "neutral",
-        keep_expression: float = 0.5,
+        keep_expression: float = 1.0,
         pose: str = "relative",
         seed: int = 0,
         steps: int | None = None,
@@ -214,7 +214,7 @@ class TalkingFace:
         wanted = conditions(gaze_yaw, gaze_pitch, distance, emotion)
         samples = check_waveform(waveform, sample_rate)
         portrait = image if isinstance(image, Portrait) else self.prepare(image, size, allow_centre_crop)
-        retarget = Retargeter(self.face, portrait.motion, pose, keep_expression)
+        retarget = Retargeter(self.face, portrait.motion, pose, keep_expression, distance)
         num_frames = frames_for(len(samples), sample_rate)
         timings = {"portrait_s": portrait.seconds, "motion_s": 0.0, "render_s": 0.0}
         motion = self.motion.generate(

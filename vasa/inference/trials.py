@@ -185,7 +185,7 @@ class Trials:
             audio = clips.animation_only(index % len(clips)).audio
             audio = audio[: int(self.config.photo_seconds * VIDEO_FPS) * SAMPLES_PER_FRAME]
             raw = self._raw_motion(audio, Conditions(), self.config.seed + index)
-            spoken = Retargeter(self.space, portrait.motion, "relative", 0.5)(raw)
+            spoken = Retargeter(self.space, portrait.motion)(raw)
             yaw = torch.linspace(-YAW_RANGE_RAD, YAW_RANGE_RAD, self.config.yaw_steps)
             turned = portrait.motion.repeat(len(yaw), 1)
             turned[:, self.space.layout.rotation.start] += yaw.to(turned.device)
@@ -232,7 +232,8 @@ class Trials:
     def _motion(self, source: Tensor, audio: np.ndarray, wanted: Conditions, seed: int) -> Tensor:
         """Raw motion (T, E) of a rendered portrait, as inference retargets it."""
         own = self.space.motion(self._pixels(source[None]))
-        return Retargeter(self.space, own, "relative", 0.5)(self._raw_motion(audio, wanted, seed))
+        distance = 1.0 if wanted.distance is None else float(wanted.distance)
+        return Retargeter(self.space, own, distance=distance)(self._raw_motion(audio, wanted, seed))
 
     def _render(self, source: Tensor, motion: Tensor) -> Tensor:
         return self._batched(self.space.encode(self._pixels(source[None])), motion)
