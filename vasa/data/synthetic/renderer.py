@@ -8,7 +8,7 @@ batches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import torch
@@ -23,6 +23,8 @@ from vasa.records import Animation
 
 QUALITIES = {"full": 2, "draft": 1}
 """Samples per pixel along each axis."""
+CPU_SAMPLES = 2**18
+"""Samples drawn at once on a CPU: more no longer fit the cache."""
 MIN_SIZE, MAX_SIZE = 32, 1024
 BACKGROUND, TORSO, HEAD = 0, 128, 255
 DEPTH_TOLERANCE = 0.03
@@ -57,6 +59,11 @@ class Rendered:
     @property
     def size(self) -> int:
         return self.mask.shape[-1]
+
+    @staticmethod
+    def join(parts: list[Rendered]) -> Rendered:
+        """Batches one after the other."""
+        return Rendered(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Rendered)))
 
 
 @lru_cache(maxsize=4)
@@ -109,6 +116,18 @@ def render(identities: Identities, animation: Animation, size: int = 128, qualit
     """
     _check(identities, animation, size, quality)
     animation = animation.to(identities.device)
+    step = len(identities)
+    if identities.device.type == "cpu":  # small batches stay in the cache
+        step = max(1, CPU_SAMPLES // (size * QUALITIES[quality]) ** 2)
+    parts = [
+        _render(identities[i : i + step], animation[slice(i, i + step)], size, quality)
+        for i in range(0, len(identities), step)
+    ]
+    return parts[0] if len(parts) == 1 else Rendered.join(parts)
+
+
+def _render(identities: Identities, animation: Animation, size: int, quality: str) -> Rendered:
+    """One batch of ``render``."""
     geometry = identities.geometry()
     head_points = expression.pose_vertices(geometry, animation.controls)
     points = expression.place_vertices(head_points, animation.pose)
@@ -139,14 +158,20 @@ def render(identities: Identities, animation: Animation, size: int = 128, qualit
     if identities.mode == "randomised":
         grain = (animation.pose.sum(-1) + animation.controls.sum(-1)).mul(1e4).long().cpu()
         image = degrade(image, identities.seeds, grain)
-    flat_landmarks = landmarks.landmarks_3d(points)
-    image_landmarks = project_camera(flat_landmarks)
+    image_landmarks = project_camera(landmarks.landmarks_3d(points))
     eyes, mouth = landmarks.boxes(image_landmarks)
     return Rendered(
-        image=image.clamp(0, 1).contiguous(), mask=_mask(seen[0]), landmarks=image_landmarks,
-        landmarks_3d=landmarks.landmarks_3d(head_points), eye_boxes=eyes, mouth_box=mouth, points=points,
-        face=seen[0], weights=seen[1], depth=seen[2],
-    )  # fmt: skip
+        image=image.clamp(0, 1).contiguous(),
+        mask=_mask(seen[0]),
+        landmarks=image_landmarks,
+        landmarks_3d=landmarks.landmarks_3d(head_points),
+        eye_boxes=eyes,
+        mouth_box=mouth,
+        points=points,
+        face=seen[0],
+        weights=seen[1],
+        depth=seen[2],
+    )
 
 
 def _check(identities: Identities, animation: Animation, size: int, quality: str) -> None:
