@@ -115,9 +115,9 @@ def continued(estimate: Tensor, history: Tensor, pose: slice) -> Tensor:
     kink.
 
     The first frame is moved to where the last two of X_pre lead, at their speed, and the rest follows by a
-    cubic that dies out over K frames. Not in the paper, which does not say how its windows join. A small model
-    misses the place by a tenth of the pose's spread, which is fifteen times the acceleration of a real head,
-    every two seconds.
+    cubic that dies out over K frames. Not in the paper, which does not say how its windows join. A small
+    model misses the place by a tenth of the pose's spread, which is fifteen times the acceleration of a real
+    head, every two seconds.
     """
     last, before = history[:, -1, pose], history[:, -2, pose]
     first, second = estimate[:, 0, pose], estimate[:, 1, pose]

@@ -27,10 +27,16 @@ class Normalizer(nn.Module):
     Translation, rotation, log scale and dynamics are separate groups for the floor MIN_RELATIVE_STD.
     """
 
+    motion_mean: Tensor
+    motion_std: Tensor
+    audio_mean: Tensor
+    audio_std: Tensor
+    distance_mean: Tensor
+    distance_std: Tensor
+
     def __init__(self, layout: MotionLayout, audio_dim: int) -> None:
         super().__init__()
         self.layout = layout
-        self.motion_mean: Tensor
         for name, width in (("motion", layout.width), ("audio", audio_dim), ("distance", 1)):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
             self.register_buffer(f"{name}_std", torch.ones(width))

@@ -97,5 +97,5 @@ def _refuse_other_face(export_path: Path, cache: LatentCache) -> None:
     if found != cache.header.face_hash:
         raise CacheError(
             f"{export_path.parent} was trained on motion of face {found[:12]}, {cache.folder} holds motion of "
-            f"{cache.header.face_hash[:12]}; choose another run_dir, or the cache it was begun with."
+            f"{cache.header.face_hash[:12]}; choose another run_dir, or the cache it began with."
         )
