@@ -96,6 +96,6 @@ def _refuse_other_face(export_path: Path, cache: LatentCache) -> None:
     found = load_weights(export_path).config["face_hash"]
     if found != cache.header.face_hash:
         raise CacheError(
-            f"{export_path.parent} was trained on motion of face {found[:12]}, {cache.folder} holds motion of "
+            f"{export_path.parent} was trained on face {found[:12]}, {cache.folder} holds motion of "
             f"{cache.header.face_hash[:12]}; choose another run_dir, or the cache it began with."
         )
