@@ -1,4 +1,7 @@
-"""Stage 1: the face latent space. `python scripts/train_face.py face=demo` -> checkpoints/face/demo/face.safetensors."""
+"""Stage 1: the face latent space.
+
+`python scripts/train_face.py face=demo` -> checkpoints/face/demo/face.safetensors.
+"""
 
 from vasa.config import main
 from vasa.training.face_config import TrainFaceRun

@@ -103,7 +103,7 @@ class Animation:
                 "the last axis."
             )
 
-    def __getitem__(self, index: object) -> Animation:
+    def __getitem__(self, index: int | slice | Tensor | tuple[int | slice | Tensor, ...]) -> Animation:
         return Animation(self.pose[index], self.controls[index])
 
     def __len__(self) -> int:

@@ -217,7 +217,7 @@ def test_the_aligner_pulls_a_bad_crop_onto_the_face_and_knows_an_empty_one(
 @needs_judges
 @pytest.mark.media
 def test_the_aligner_finds_the_face_of_a_real_portrait(media: Path) -> None:
-    """The middle of the eyes and of the mouth of one real portrait, from hand-measured pixels, in a loose crop."""
+    """The middle of the eyes and of the mouth of one real portrait, measured by hand, in a loose crop."""
     from PIL import Image
 
     picture = Image.open(media / "image" / "people_0.png").convert("RGB")

@@ -1,4 +1,4 @@
-"""Exact labels in the face's code: read back exactly, and near what the encoders say once these are trained."""
+"""Exact labels in the face's code: read back exactly, and near what the trained encoders say."""
 
 import torch
 import yaml

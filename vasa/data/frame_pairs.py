@@ -14,6 +14,7 @@ import logging
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -228,9 +229,9 @@ class FramePairs:
     def batch_at(self, step: int, batch_size: int) -> FacePairs:
         """The global batch of a step: positions step * batch_size onwards."""
         samples = [self.sample(step * batch_size + n) for n in range(batch_size)]
-        return FacePairs(
-            **{
-                key: [s[key] for s in samples] if key == "ids" else torch.stack([s[key] for s in samples])  # type: ignore[misc]
-                for key in samples[0]
-            }
-        )
+        return FacePairs(**{key: _together([s[key] for s in samples]) for key in samples[0]})
+
+
+def _together(values: list[Any]) -> Any:
+    """One field of all samples: tensors stacked, names listed."""
+    return torch.stack(values) if isinstance(values[0], Tensor) else values

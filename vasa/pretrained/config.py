@@ -28,7 +28,7 @@ class LandmarkNetConfig:
         _check_trunk("landmark network", self.trunk, self.widths)
         if len(self.widths) != 5 or self.size % 32:
             raise ValueError(
-                f"landmark network: {len(self.widths)} widths at {self.size} px; wanted 5 at a multiple of 32."
+                f"landmark network: {len(self.widths)} widths at {self.size} px; wanted 5, a multiple of 32."
             )
 
 
@@ -61,7 +61,7 @@ class IdentityNetConfig:
 
 @dataclass(kw_only=True, slots=True)
 class DetectorConfig:
-    """How a face is found in a photograph. The default finds faces with what is installed; no file is needed."""
+    """How a face is found in a photograph. The default uses what is installed; no file is needed."""
 
     scrfd: Path | None = None  # insightface's scrfd_*.onnx; None: the cascade that scikit-image carries
     # refines the cascade's points; None, or a file that is not there: not refined
@@ -86,8 +86,8 @@ class SpeechConfig:
     """How speech becomes features at 25 fps."""
 
     kind: str = "logmel"
-    # wav2vec2, hubert: a folder with config.json and weights, or a name in the Hugging Face cache; None: the base
-    # model's name
+    # wav2vec2, hubert: a folder with config.json and weights, or a name in the Hugging Face cache; None: the
+    # base model's name
     path: str | None = None
     layer: int | None = None  # hidden state to take, 0 the input of the first layer; None: the model's output
     chunk_s: float = 20.0  # heard at once: bounds memory for sound of any length

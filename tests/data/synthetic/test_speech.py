@@ -253,7 +253,7 @@ def test_silence_is_silent_and_becomes_noise_alone_under_augmentation() -> None:
 
 
 def test_visemes_can_be_heard() -> None:
-    """A ridge regression on log-mel features finds the jaw of unseen voices: sound and mouth belong together."""
+    """Ridge regression on log-mel features finds the jaw of unheard voices: sound and mouth match."""
     encoder = build_speech_encoder(SpeechConfig())
 
     def data(seeds: range, split: str) -> tuple[torch.Tensor, torch.Tensor]:

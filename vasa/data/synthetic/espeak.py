@@ -1,8 +1,8 @@
 """espeak-ng as a voice for training clips: text in many languages to audio with the time of every phoneme.
 
 espeak-ng is GPL-3.0: a library that runs in a process of its own (espeak_worker.py), only where somebody
-installed the training extra. Its synthesiser keeps hidden state between sentences (phases, noise,
-pitch flutter), so every clip gets a fresh process and its noise is seeded; then the same request gives the same
+installed the training extra. Its synthesiser keeps hidden state between sentences (phases, noise, pitch
+flutter), so every clip gets a fresh process and its noise is seeded; then the same request gives the same
 samples, bit by bit.
 """
 
@@ -94,7 +94,8 @@ class EspeakSession:
     """The library in a fresh process: ``with EspeakSession(voice) as session: session.speak(text)``.
 
     What a session says depends on nothing but its voice and the texts in order. Where a sentence crashes the
-    library (some do), a fresh process speaks it again, and on, with less melody (extreme pitch is what crashes).
+    library (some do), a fresh process speaks it again, and on, with less melody (extreme pitch is what
+    crashes).
 
     Raises: ImportError without the training extra; ValueError for a voice that the library does not have;
     OSError when the library does not start, or keeps crashing over one sentence.

@@ -2,9 +2,9 @@
 
 The library keeps hidden state that only a fresh process clears, and some sentences crash it.
 
-Argument: JSON {library, data, voice, seed, parameters: [[number, value], ...]}. Standard input: a JSON string a
-line, the text. Standard output: first a line {"rate": Hz, "voice": true if the library has it}; then for each
-text a JSON line {bytes, events: [[ms, ipa], ...]} and that many bytes of 16-bit samples.
+Argument: JSON {library, data, voice, seed, parameters: [[number, value], ...]}. Standard input: a JSON string
+a line, the text. Standard output: first a line {"rate": Hz, "voice": true if the library has it}; then for
+each text a JSON line {bytes, events: [[ms, ipa], ...]} and that many bytes of 16-bit samples.
 """
 
 import ctypes

@@ -71,6 +71,7 @@ class Decoder(nn.Module):
         self.out = nn.Conv2d(last, channels * config.pixel_shuffle**2, 3, padding=1)
         self.flow_bound = config.residual_flow_px * 2 / config.size
         if config.source_pixels:
+            assert self.out.bias is not None
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)
             scales = [config.size // config.volume_size // 2**level for level in range(len(ups) + 1)]

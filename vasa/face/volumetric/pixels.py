@@ -276,8 +276,9 @@ def base_warp(
     shift = (moved.points - plane) * front[..., None]
     source_plane = plane + shift
     # the surface's height changes with the point: same proxy, other place
-    lift = _front(*source_plane.unbind(-1), shape) - _front(*plane.unbind(-1), shape)
-    lift = lift + _height(*source_plane.unbind(-1), shape) - _height(*plane.unbind(-1), shape)
+    (x, y), (source_x, source_y) = plane.unbind(-1), source_plane.unbind(-1)
+    lift = _front(source_x, source_y, shape) - _front(x, y, shape)
+    lift = lift + _height(source_x, source_y, shape) - _height(x, y, shape)
     source_points = torch.cat([source_plane, points[..., 2:] + (lift * front)[..., None]], -1)
     rigid = project(source_points, source_pose)
     still = _surroundings(grid.view(-1, 2), points, source_pose, target_pose)

@@ -72,6 +72,7 @@ class WarpGenerator(nn.Module):
         )
         self.norm = group_norm(widths[-1])
         self.out = nn.Conv3d(widths[-1], 3, 3, padding=1)
+        assert self.out.bias is not None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         self.depth, self.size, self.reach = config.volume_depth, config.volume_size, config.warp_reach
