@@ -6,8 +6,11 @@ import yaml
 
 from vasa.checkpoint import save_weights
 from vasa.face.config import FaceConfig
-from vasa.face.volumetric.autoencoder import FaceAutoencoder
+from vasa.face.volumetric.autoencoder import REST_LIMITS, FaceAutoencoder
+from vasa.face.volumetric.shape import FIVE_GROUPS
 from vasa.face.volumetric.warping import canonical_from_seen, identity_grid, seen_from_canonical
+from vasa.geometry import project
+from vasa.records import CONTROL_NAMES
 
 
 def config(name="tiny", **changes):
@@ -110,3 +113,22 @@ def test_paper_sizes_build_the_same_classes():
 def test_impossible_sizes_are_refused(change):
     with pytest.raises(ValueError, match="face\\."):
         config(**change)
+
+
+def test_a_resting_portrait_reads_as_rest_but_for_what_is_plainly_shut(model, images):
+    shown = model.encode(images[:1])
+    rest = model.encode(images[:1], resting=1.0)
+    said = model.controls(model.own_motion(rest))
+    plain = [index for index, name in enumerate(CONTROL_NAMES) if name not in REST_LIMITS]
+    assert said[0, plain].abs().max() < 1e-4
+    torch.testing.assert_close(rest.pose, shown.pose)
+    half = model.controls(model.own_motion(model.encode(images[:1], resting=0.5)))
+    whole = model.controls(model.own_motion(shown))
+    torch.testing.assert_close(half[0, plain], whole[0, plain] / 2, atol=1e-4, rtol=1e-3)
+
+
+def test_features_lie_where_a_detector_saw_them(model, images):
+    points = torch.tensor([[[-0.22, -0.02], [0.20, -0.05], [0.0, 0.2], [-0.18, 0.5], [0.2, 0.46]]])
+    appearance = model.encode(images[:1], points, resting=1.0)
+    five = torch.stack([appearance.landmarks[:, group].mean(1) for group in FIVE_GROUPS], 1)
+    torch.testing.assert_close(project(five, appearance.pose), points, atol=0.02, rtol=0)

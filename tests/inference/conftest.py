@@ -38,9 +38,12 @@ class PaintedFace:
         self.rest = torch.zeros(1, self.layout.width)
         self.largest_batch = 0
 
-    def encode(self, image):
+    def encode(self, image, points=None, resting=0.0):
         assert image.shape[2] == image.shape[3] >= self.size
         return image
+
+    def own_motion(self, appearance):
+        return self.rest.clone()
 
     def motion(self, images):
         assert images.shape[1:] == (3, self.size, self.size)

@@ -16,7 +16,7 @@ from vasa.inference.pipeline import FEATURE_CHUNK_S, feature_chunks
 from vasa.inference.retarget import Retargeter
 from vasa.pretrained.config import SpeechConfig
 from vasa.pretrained.speech import build_speech_encoder
-from vasa.records import CONTROL_INDEX, EMOTIONS
+from vasa.records import EMOTIONS
 
 
 def sound(seconds, rate_hz=16_000, level=0.5):
@@ -126,43 +126,13 @@ def test_chunks_of_motion_do_not_show_after_the_first(talking_face):
     face = talking_face.face
     motion = torch.randn(30, face.layout.width)
     portrait = torch.randn(1, face.layout.width)
-    whole = Retargeter(face, portrait, "relative", 0.5)
-    parts = Retargeter(face, portrait, "relative", 0.5)
+    whole = Retargeter(face, portrait, "relative")
+    parts = Retargeter(face, portrait, "relative")
     first = whole(motion[:10])
     torch.testing.assert_close(
         torch.cat([first, whole(motion[10:])]),
         torch.cat([parts(motion[:10]), *map(parts, motion[10:].split(5))]),
     )
-
-
-def retargeted(face, rest, generated, keep=1.0):
-    """Controls that come of a portrait showing ``rest`` under ``generated`` ones, as dicts."""
-    at = face.layout.dynamics.start
-    portrait, motion = torch.zeros(1, face.layout.width), torch.zeros(1, face.layout.width)
-    for vector, controls in ((portrait, rest), (motion, generated)):
-        for name, value in controls.items():
-            vector[0, at + CONTROL_INDEX[name]] = value
-    made = face.controls(Retargeter(face, portrait, keep_expression=keep)(motion))[0]
-    return {name: pytest.approx(float(made[CONTROL_INDEX[name]]), abs=1e-6) for name in {**rest, **generated}}
-
-
-def test_a_resting_face_is_kept_and_moved(talking_face):
-    rest = {"lip_width": -0.3, "gaze_yaw": 0.1, "blink_left": 0.4, "smile": 0.3}
-    assert retargeted(talking_face.face, rest, {}) == rest
-    assert retargeted(talking_face.face, rest, {}, keep=0.0) == dict.fromkeys(rest, 0.0)
-    assert retargeted(talking_face.face, {"lip_width": -0.3}, {"lip_width": 0.5}) == {"lip_width": 0.2}
-
-
-def test_lids_and_lips_close_all_the_way_from_where_they_rest(talking_face):
-    half = {"blink_left": 0.4, "blink_right": 0.4}
-    assert retargeted(talking_face.face, half, {"blink_left": 1.0, "blink_right": 0.5}) == {
-        "blink_left": 1.0,
-        "blink_right": 0.7,
-    }
-
-
-def test_an_open_mouth_is_an_expression_and_gives_way(talking_face):
-    assert retargeted(talking_face.face, {"jaw": 0.8}, {}) == {"jaw": 0.25}
 
 
 def test_conditions_guidance_and_steps_reach_the_motion_model(talking_face, picture):

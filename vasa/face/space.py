@@ -23,8 +23,17 @@ class FaceSpace(Protocol):
     @property
     def size(self) -> int: ...
 
-    def encode(self, image: Tensor) -> Any:
-        """Portrait crop (1, 3, H, H) in [-1, 1] -> its appearance, opaque to the caller."""
+    def encode(self, image: Tensor, points: Tensor | None = None, resting: float = 0.0) -> Any:
+        """Portrait crop (1, 3, H, H) in [-1, 1] -> its appearance, opaque to the caller.
+
+        points (1, 5, 2): where a detector saw eyes, nose tip and mouth corners, image coordinates. resting:
+        share of the portrait's expression that counts as how this face looks at rest, 0 to 1, so that motion is
+        added to it.
+        """
+        ...
+
+    def own_motion(self, appearance: Any) -> Tensor:
+        """The raw motion (1, E) that shows the portrait as it is."""
         ...
 
     def motion(self, images: Tensor) -> Tensor:

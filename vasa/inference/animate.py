@@ -68,7 +68,7 @@ def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
     if photo is None:
         photo, known = demo_portrait(config.seed, config.size)
     try:
-        portrait = face.prepare(photo, config.size, config.allow_centre_crop, known)
+        portrait = face.prepare(photo, config.size, config.allow_centre_crop, known, config.keep_expression)
     except ValueError as error:
         raise ValueError(f"image {str(config.image)!r}: {error}") from error
     generation = face.generate(
@@ -79,7 +79,6 @@ def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
         gaze_pitch=gaze_pitch,
         distance=config.distance,
         emotion=config.emotion,
-        keep_expression=config.keep_expression,
         pose=config.pose,
         seed=config.seed,
         steps=config.steps,

@@ -9,7 +9,7 @@ import torch
 
 from vasa.data.config import SPLIT_SEEDS, SpokenConfig
 from vasa.preprocess.align import FoundFace
-from vasa.preprocess.crop import Crop
+from vasa.preprocess.crop import Crop, five_points
 from vasa.records import Animation
 
 FORMANTS_ONLY = SpokenConfig(espeak_share=0.0, singing_share=0.0, silent_share=0.0)
@@ -34,7 +34,8 @@ def demo_portrait(seed: int, size: int) -> tuple[np.ndarray, FoundFace]:
     pixels = (
         (drawn.image[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
     )
-    return pixels, FoundFace(Crop(size / 2, size / 2, float(size), size), "drawn", 1, 1.0)
+    points = five_points((drawn.landmarks[0].double().numpy() + 1) * (size / 2))
+    return pixels, FoundFace(Crop(size / 2, size / 2, float(size), size), "drawn", 1, 1.0, points)
 
 
 def demo_speech(seed: int, seconds: float) -> np.ndarray:

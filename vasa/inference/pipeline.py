@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from vasa.audio import check_waveform, fit_length, frames_for, resample
 from vasa.checkpoint import CheckpointError, content_hash, from_plain
@@ -160,14 +159,18 @@ class TalkingFace:
         size: int = 512,
         allow_centre_crop: bool = False,
         known: FoundFace | None = None,
+        keep_expression: float = 1.0,
     ) -> Portrait:
         """Finds the face and encodes it, once.
 
         size: largest side of the video in pixels; a smaller face keeps its own. known: where the face is, if
-        that need not be searched.
+        that need not be searched. keep_expression: share of the portrait's expression that is taken for how
+        this face looks at rest and that movement is added to; at 0 movement replaces it.
 
         Raises: FileNotFoundError, ValueError (not a picture, no face in it).
         """
+        if not 0 <= keep_expression <= 1:
+            raise ValueError(f"keep_expression is {keep_expression:g}; wanted 0 to 1.")
         if size < self.face.size or size % 2:
             raise ValueError(
                 f"size is {size}; wanted an even number of pixels, at least the face space's "
@@ -178,8 +181,11 @@ class TalkingFace:
         found = known or self.aligner.find(photo, self.face.size, size, allow_centre_crop)
         picture = cut(photo, found.crop)
         pixels = torch.from_numpy(picture.copy()).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
-        small = interpolate(pixels, (self.face.size,) * 2, mode="bilinear", antialias=True)
-        appearance, motion = self.face.encode(pixels), self.face.motion(small)
+        points = None
+        if found.points is not None:
+            points = torch.from_numpy(found.crop.to_crop(found.points)).float().to(self.device)[None]
+        appearance = self.face.encode(pixels, points, keep_expression)
+        motion = self.face.own_motion(appearance)
         return Portrait(picture, found, appearance, motion, time.perf_counter() - started)
 
     def generate(
@@ -206,15 +212,18 @@ class TalkingFace:
 
         waveform: (N,) at ``sample_rate`` Hz, or what else ``audio.check_waveform`` takes. gaze_yaw,
         gaze_pitch: radians, of the eyes relative to the head. distance: 1 keeps the portrait's framing.
-        emotion: a name or weights of several. keep_expression, pose: see ``retarget.Retargeter``. steps,
-        guidance: None takes the checkpoint's. batch_frames: frames rendered at once; it changes speed and
+        emotion: a name or weights of several. keep_expression: see ``prepare``. pose: see
+        ``retarget.Retargeter``. steps, guidance: None takes the checkpoint's. batch_frames: frames rendered at once; it changes speed and
         memory, not the video. Result: an iterable of uint8 (H, W, 3) RGB frames, 25 a second. Raises:
         ValueError, FileNotFoundError.
         """
         wanted = conditions(gaze_yaw, gaze_pitch, distance, emotion)
         samples = check_waveform(waveform, sample_rate)
-        portrait = image if isinstance(image, Portrait) else self.prepare(image, size, allow_centre_crop)
-        retarget = Retargeter(self.face, portrait.motion, pose, keep_expression, distance)
+        if isinstance(image, Portrait):
+            portrait = image
+        else:
+            portrait = self.prepare(image, size, allow_centre_crop, keep_expression=keep_expression)
+        retarget = Retargeter(self.face, portrait.motion, pose, distance)
         num_frames = frames_for(len(samples), sample_rate)
         timings = {"portrait_s": portrait.seconds, "motion_s": 0.0, "render_s": 0.0}
         motion = self.motion.generate(

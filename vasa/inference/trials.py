@@ -157,14 +157,15 @@ class Trials:
             frames = [frame.copy() for frame in VideoReader(path).resampled()]
             some = np.linspace(0, len(frames) - 1, self.config.real_frames + 1).round().astype(int)
             try:
-                crops = self._follow([frames[i] for i in some])
+                crops, seen = self._follow([frames[i] for i in some])
             except ValueError as error:
                 skipped[path.name] = str(error)
                 continue
             cuts = [self._tensor(cut(frames[i], crop)) for i, crop in zip(some, crops, strict=True)]
             pictures = torch.stack(cuts)
             pixels = self._pixels(pictures)
-            appearance = self.space.encode(pixels[:1])
+            points = None if seen is None else torch.from_numpy(seen).float().to(self.face.device)[None]
+            appearance = self.space.encode(pixels[:1], points)
             motion = self.space.motion(pixels[1:])
             boxes = face_boxes(self.landmarks.predict(pixels[1:]).landmarks).cpu()
             made = to_uint8(self.space.render(appearance, motion)).cpu()
@@ -241,14 +242,17 @@ class Trials:
     def _batched(self, appearance: object, motion: Tensor) -> Tensor:
         return torch.cat([to_uint8(self.space.render(appearance, part)).cpu() for part in motion.split(8)])
 
-    def _follow(self, frames: list[np.ndarray]) -> list[Crop]:
-        """The first frame's crop for all, moved along where the face wanders.
+    def _follow(self, frames: list[np.ndarray]) -> tuple[list[Crop], np.ndarray | None]:
+        """The first frame's crop for all, moved along where the face wanders, and the first face's five
+        points (5, 2) in image coordinates of its crop, if seen.
 
         Raises: ValueError where no face is found.
         """
-        found = [self.face.aligner.find(frame, self.space.size, self.space.size).crop for frame in frames]
-        first = found[0]
+        faces = [self.face.aligner.find(frame, self.space.size, self.space.size) for frame in frames]
+        found = [face.crop for face in faces]
+        first, seen = found[0], faces[0].points
+        points = None if seen is None else first.to_crop(seen)
         shift = max(math.hypot(c.centre_x - first.centre_x, c.centre_y - first.centre_y) for c in found)
         if shift < SHIFT_LIMIT * first.side:
-            return [first] * len(found)
-        return [Crop(c.centre_x, c.centre_y, first.side, first.size) for c in found]
+            return [first] * len(found), points
+        return [Crop(c.centre_x, c.centre_y, first.side, first.size) for c in found], points

@@ -29,13 +29,14 @@ class FoundFace:
     "centre".
 
     num_faces: how many faces the photograph shows; ``crop`` is the largest. confidence: the finder's, in [0,
-    1].
+    1]. points (5, 2): eyes, nose tip and mouth corners in pixels of the photograph, where they were seen.
     """
 
     crop: Crop
     found_by: str
     num_faces: int
     confidence: float
+    points: np.ndarray | None = None
 
 
 class FaceAligner:
@@ -87,8 +88,8 @@ class FaceAligner:
         """The crop of one detection; None when the landmark network sees no face in it."""
         crop = crop_face(face.points, min_size, max_size)
         if self._landmarks is None:
-            return FoundFace(crop, self._detector.name, num_faces, face.score)
-        confidence, size = 0.0, self._landmarks.config.size
+            return FoundFace(crop, self._detector.name, num_faces, face.score, np.asarray(face.points))
+        rough, confidence, size = crop, 0.0, self._landmarks.config.size
         for _ in range(self.looks):
             picture = torch.from_numpy(cut(photo, Crop(crop.centre_x, crop.centre_y, crop.side, 2 * size)))
             seen = self._landmarks.predict(picture.permute(2, 0, 1)[None] / 127.5 - 1)
@@ -100,4 +101,20 @@ class FaceAligner:
                 crop = crop_face(points, min_size, max_size)
             except ValueError:  # the points fall together
                 return None
-        return FoundFace(crop, f"{self._detector.name}+landmarks", num_faces, confidence)
+        if not _agree(crop, rough):
+            log.info(
+                "The landmark network places the face elsewhere than the %s; kept the latter.",
+                self._detector.name,
+            )
+            return FoundFace(rough, self._detector.name, num_faces, confidence)
+        return FoundFace(crop, f"{self._detector.name}+landmarks", num_faces, confidence, points)
+
+
+def _agree(fine: Crop, rough: Crop) -> bool:
+    """Whether a refined crop is where the rough one may have meant it.
+
+    A cascade is off by up to 7 % of the side in place and 10 % in size on photographs (SCRFD's points as
+    truth); twice that is another thing than the face.
+    """
+    shift = np.hypot(fine.centre_x - rough.centre_x, fine.centre_y - rough.centre_y) / rough.side
+    return shift < 0.14 and 0.8 < fine.side / rough.side < 1.25

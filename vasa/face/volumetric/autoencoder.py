@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,14 +60,11 @@ class Appearance:
     small: Tensor
     pixels: Tensor
 
-    def __getitem__(self, index: object) -> Appearance:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Appearance(
-            **{
-                name: [x[index] for x in value] if isinstance(value, list) else value[index]
-                for name, value in values.items()
-            }
-        )
+    def __getitem__(self, index: int | slice | Tensor) -> Appearance:
+        def picked(value: Any) -> Any:  # a tensor, or a list of them
+            return [x[index] for x in value] if isinstance(value, list) else value[index]
+
+        return Appearance(**{f.name: picked(getattr(self, f.name)) for f in fields(self)})
 
     def expand(self, batch: int) -> Appearance:
         """One portrait for a batch of frames, without copying."""
@@ -102,13 +100,13 @@ REST_LIMITS = {"blink_left": 0.9, "blink_right": 0.9, "jaw": 0.3}
 """Controls of a portrait that are believed above these values even when its expression counts as its rest."""
 
 
-def _at_rest(controls: Tensor) -> Tensor:
-    """Controls (B, 11) of a portrait taken as resting: zero, but for what is plainly open or shut."""
-    rest = torch.zeros_like(controls)
+def _at_rest(controls: Tensor, share: float) -> Tensor:
+    """Controls (B, 11) of a portrait, less the share that is taken for its rest."""
+    left = controls * (1 - share)
     for name, limit in REST_LIMITS.items():
         index = CONTROL_INDEX[name]
-        rest[:, index] = torch.where(controls[:, index] > limit, controls[:, index], 0.0)
-    return rest
+        left[:, index] = torch.where(controls[:, index] > limit, controls[:, index], left[:, index])
+    return left
 
 
 class FaceAutoencoder(nn.Module):
@@ -172,14 +170,13 @@ class FaceAutoencoder(nn.Module):
 
     # ------------------------------------------------------------------ appearance
 
-    def encode(self, image: Tensor, points: Tensor | None = None, resting: bool = False) -> Appearance:
+    def encode(self, image: Tensor, points: Tensor | None = None, resting: float = 0.0) -> Appearance:
         """Portraits (B, 3, H, H) in [-1, 1], H >= S -> Appearance; H is kept for rendering.
 
-        points (B, 5, 2): where a face detector saw eyes, nose tip and mouth corners (image coordinates):
-        corrects where
-        the features of this face are. resting: the portrait's expression counts as this face's rest, so that
-        every motion
-        is relative to it, unless its mouth or its eyes are plainly open or shut.
+        points (B, 5, 2): where a face detector saw eyes, nose tip and mouth corners (image coordinates);
+        corrects where the features of this face are. resting: the share of the portrait's expression that
+        counts as how this face looks at rest, so that motion is added to it; what is plainly open or shut
+        (REST_LIMITS) stays an expression.
         """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[-1] != image.shape[-2]:
             raise ValueError(
@@ -187,10 +184,9 @@ class FaceAutoencoder(nn.Module):
             )
         small = _resize(image, self.size)
         pose, dynamics = self.motion_codes(small)
-        if resting:
-            dynamics = self.dynamics_encoder.set_controls(
-                dynamics, _at_rest(self.dynamics_encoder.controls(dynamics))
-            )
+        if resting > 0:
+            said = self.dynamics_encoder.controls(dynamics)
+            dynamics = self.dynamics_encoder.set_controls(dynamics, _at_rest(said, resting))
         appearance = self.encode_with(small, image, pose, dynamics)
         if points is not None:
             controls = self.dynamics_encoder.controls(dynamics)
@@ -201,6 +197,9 @@ class FaceAutoencoder(nn.Module):
                 appearance.landmarks.float(), pose.float(), points.float(), moved
             )
         return appearance
+
+    def own_motion(self, appearance: Appearance) -> Tensor:
+        return torch.cat([appearance.pose, appearance.dynamics], -1)
 
     def encode_with(self, small: Tensor, pixels: Tensor, pose: Tensor, dynamics: Tensor) -> Appearance:
         """As ``encode`` when the portraits' own motion codes are known already (training encodes each
