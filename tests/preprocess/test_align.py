@@ -5,6 +5,7 @@ import pytest
 import torch
 from skimage.data import astronaut
 
+import vasa.preprocess.align as module
 from vasa.preprocess.align import FaceAligner
 from vasa.preprocess.crop import crop_face
 from vasa.pretrained.config import DetectorConfig, LandmarkNetConfig
@@ -57,6 +58,16 @@ class KnownLandmarks:
         return LandmarkPrediction(seen, torch.zeros(1, 6), torch.tensor([self.confidence]))
 
 
+def watch_cuts(aligner, monkeypatch):
+    """Lets KnownLandmarks see which crop it is asked about, and cuts nothing."""
+
+    def remember(photo, crop):
+        aligner.last_crop = crop
+        return np.zeros((crop.size, crop.size, 3), np.uint8)
+
+    monkeypatch.setattr(module, "cut", remember)
+
+
 @pytest.fixture
 def aligner():
     return FaceAligner(DetectorConfig(landmarks=None))
@@ -97,14 +108,8 @@ def test_the_middle_is_used_only_when_allowed_and_with_a_notice(aligner, caplog)
 
 
 def test_landmarks_refine_a_rough_detection(aligner, monkeypatch):
-    import vasa.preprocess.align as module
-
-    def remember(photo, crop):
-        aligner.last_crop = crop
-        return np.zeros((crop.size, crop.size, 3), np.uint8)
-
-    monkeypatch.setattr(module, "cut", remember)
-    aligner._detector = Fixed(face_at(235, 140, 110))
+    watch_cuts(aligner, monkeypatch)
+    aligner._detector = Fixed(face_at(230, 122, 110))
     aligner._landmarks = KnownLandmarks(aligner, ASTRONAUT)
     found = aligner.find(astronaut(), 128, 512)
     wanted = crop_face(ASTRONAUT, 128, 512)
@@ -116,14 +121,8 @@ def test_landmarks_refine_a_rough_detection(aligner, monkeypatch):
 
 
 def test_what_the_landmark_network_takes_for_no_face_is_dropped(aligner, monkeypatch):
-    import vasa.preprocess.align as module
-
-    def remember(photo, crop):
-        aligner.last_crop = crop
-        return np.zeros((crop.size, crop.size, 3), np.uint8)
-
-    monkeypatch.setattr(module, "cut", remember)
-    aligner._detector = Fixed(face_at(235, 140, 110))
+    watch_cuts(aligner, monkeypatch)
+    aligner._detector = Fixed(face_at(230, 122, 110))
     aligner._landmarks = KnownLandmarks(aligner, ASTRONAUT, confidence=0.1)
     with pytest.raises(ValueError, match="no face"):
         aligner.find(astronaut(), 128, 512)
@@ -136,3 +135,13 @@ def test_a_landmark_file_is_read_where_it_is_and_points_that_are_no_face_are_dro
     # It was never trained: all its points fall together, and that is no face.
     with pytest.raises(ValueError, match="no face"):
         aligner.find(astronaut(), 128, 512)
+
+
+def test_landmarks_far_from_the_detection_do_not_move_the_crop(aligner, monkeypatch):
+    watch_cuts(aligner, monkeypatch)
+    aligner._detector = Fixed(face_at(230, 122, 110))
+    rough = aligner.find(astronaut(), 128, 512).crop
+    aligner._landmarks = KnownLandmarks(aligner, ASTRONAUT + 40)
+    found = aligner.find(astronaut(), 128, 512)
+    assert found.found_by == "fixed"
+    assert found.crop == rough
