@@ -19,7 +19,8 @@ help:
 	@echo 'make test-full                       also the long tests'
 	@echo 'make gpu-test                        the tests that need a CUDA device'
 	@echo 'make train-demo                      trains checkpoints/demo anew; carries on where it was stopped'
-	@echo 'make benchmark-demo                  recomputes the table of numbers of checkpoints/demo'
+	@echo 'make benchmark-demo                  recomputes the table of numbers of checkpoints/demo;'
+	@echo '                                     ARGS="media=FOLDER" adds the rows on real people'
 	@echo 'make lint                            ruff and mypy'
 	@echo 'make install                         only sets up .venv, which every other target does by itself'
 	@echo 'Options of a script: .venv/bin/python scripts/infer.py --help'
@@ -73,12 +74,16 @@ gpu-test: $(INSTALLED)
 
 train-demo: $(INSTALLED)
 	@nice -n 10 $(PYTHON) scripts/train_judges.py
-	@nice -n 10 $(PYTHON) scripts/train_face.py
+	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_encoders
+	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_pose
+	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_decoder
+	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_face
 	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=train
-	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=validation clips.num_clips=60
+	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=validation clips.num_clips=48
 	@nice -n 10 $(PYTHON) scripts/train_motion.py
 	@nice -n 10 $(PYTHON) scripts/bundle.py
-	@$(PYTHON) scripts/benchmark_demo.py
+	@set -f; $(PYTHON) scripts/benchmark_demo.py $$VASA_ARGS
+	@nice -n 10 $(PYTHON) scripts/bundle.py results=outputs/benchmark_demo/benchmark.json
 
 benchmark-demo: $(INSTALLED)
-	@$(PYTHON) scripts/benchmark_demo.py
+	@set -f; $(PYTHON) scripts/benchmark_demo.py $$VASA_ARGS
