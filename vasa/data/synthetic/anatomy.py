@@ -21,9 +21,8 @@ class Geometry:
     expressions need.
 
     eye_centre (B, 2, 3) left and right, eye_scale (B,), open_upper and open_lower (B,): neutral lid travel.
-    torso (B, N, 3).
-    scale of the mouth (B,) relative to the template. hair_cover (B, N) and bun_cover (B, N): how dense hair
-    is at each vertex.
+    torso (B, N, 3). scale of the mouth (B,) relative to the template. hair_cover (B, N) and bun_cover (B, N):
+    how dense hair is at each vertex.
     """
 
     skin: Tensor

@@ -229,11 +229,12 @@ def mouth_parts(device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Tenso
     )
     share = smoothstep(-b, -0.35, 0.35) + 0 * a
     b, a = grid("teeth_upper")
-    arc = 0.71 - 0.125 * a**2
-    edge = 0.006 * torch.cos(a * 0.25 * math.pi * 2 / 0.055) * (b < 0)
+    turn = 1.25 * a  # the row of teeth is an arch that recedes into the dark
+    side, arc = torch.sin(turn) / math.sin(1.25), 0.71 - 0.20 * (1 - torch.cos(turn)) / (1 - math.cos(1.25))
+    edge = 0.006 * torch.cos(9 * math.pi * a) * (b < 0)
     teeth_up = torch.stack(
         [
-            0.24 * a + 0 * b,
+            0.255 * side + 0 * b,
             y0 + 0.035 + 0.075 * b * (1 - 0.35 * a**4) - 0.004 * a**2 + edge,
             arc - 0.012 * b + 0 * b,
         ],
@@ -241,7 +242,7 @@ def mouth_parts(device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Tenso
     )
     teeth_low = torch.stack(
         [
-            0.22 * a + 0 * b,
+            0.235 * side + 0 * b,
             y0 - 0.098 + 0.065 * b * (1 - 0.35 * a**4) + 0.006 * a**2 - edge,
             arc - 0.035 + 0.008 * b,
         ],

@@ -312,7 +312,9 @@ def beard_rows(device: str = "cpu") -> Tensor:
         missing = usable[~torch.isin(usable, chosen)]
         chosen = torch.sort(torch.cat([chosen, missing[-1:]])).values
     middle = len(t.theta) // 2
-    columns_index = middle + torch.arange(-(columns // 2), columns // 2 + 1, device=device)
+    # every column around the mouth, every other one back to the ears
+    inner, outer = torch.arange(-13, 14), torch.arange(16, 16 + columns - 27, 2)
+    columns_index = middle + torch.cat([-outer.flip(0), inner, outer]).to(device)
     return (chosen[:, None] * len(t.theta) + columns_index).flatten()
 
 

@@ -1,13 +1,10 @@
 """Topology of the procedural head: one fixed mesh, shared by every identity and every frame.
 
 Every part is a rectangular grid of vertices (rows downwards, columns to the viewer's right), so that normals
-are differences of
-neighbours and a point of material is (triangle, barycentric) in any frame of any identity: landmarks and flow
-follow exactly.
-The skin's grid is a loft of rings around the vertical axis; the rows of the lip line and of the closed-lid
-line are doubled, with
-a few rows that roll inwards between the copies, so that mouth and eyes open as true slits. This module knows
-no identity.
+are differences of neighbours and a point of material is (triangle, barycentric) in any frame of any identity:
+landmarks and flow follow exactly. The skin's grid is a loft of rings around the vertical axis; the rows of
+the lip line and of the closed-lid line are doubled, with a few rows that roll inwards between the copies, so
+that mouth and eyes open as true slits. This module knows no identity.
 """
 
 from __future__ import annotations
@@ -322,10 +319,9 @@ class Template:
     """The mesh and the skin's face coordinates.
 
     faces (T, 3), face_part (T,) index into PARTS, uv (V, 2) in the atlas, neighbours (V, 4), slices: vertex
-    range of each part,
-    s (R,) row parameters, theta (C,) column angles, front_y (R,) face height of each row, x (R, C) and z (R,
-    C) of the mean
-    head without features, inner (R,) roll-in, lid and lip: last row above each slit.
+    range of each part, s (R,) row parameters, theta (C,) column angles, front_y (R,) face height of each row,
+    x (R, C) and z (R, C) of the mean head without features, inner (R,) roll-in, lid and lip: last row above
+    each slit.
     """
 
     faces: Tensor

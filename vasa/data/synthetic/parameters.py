@@ -285,7 +285,7 @@ def palette(values: Tensor) -> Palette:
     tone = get("skin_tone")
     skin = _mix(SKIN_STOPS, tone) + get("skin_hue") * torch.tensor([-0.012, 0.012, -0.02])
     hair_tone = get("hair_tone") * (1.0 if tone < 0.35 else 0.55 if tone < 0.55 else 0.28)
-    grey = min(max((get("age") - 0.55) / 0.4, 0.0), 1.0)
+    grey = min(max((get("age") - 0.66) / 0.3, 0.0), 1.0)
     hair = _mix(HAIR_STOPS, hair_tone) * (1 - grey) + torch.tensor([0.66, 0.65, 0.63]) * grey
     iris_hue = get("iris_hue") if tone < 0.4 else get("iris_hue") * 0.3
     rose = torch.tensor([0.74, 0.40, 0.41]) * (1 - 0.45 * tone)

@@ -2,8 +2,7 @@
 art.
 
 Every function returns values in about [0, 1] and is a pure function of its generator; random numbers are
-drawn on the CPU in a
-fixed order, so that a device gets the same pattern.
+drawn on the CPU in a fixed order, so that a device gets the same pattern.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 over triangles.
 
 Triangles are sorted by the size of their bounding box; all pixels of all boxes of one size class are tested
-at once, and the
-nearest hit of each pixel is found by a minimum over packed (depth, hit) integers, which is exact and
-independent of order.
+at once, and the nearest hit of each pixel is found by a minimum over packed (depth, hit) integers, which is
+exact and independent of order.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def _mouth_shade(device: str) -> dict[str, Tensor]:
     points, _ = mouth_parts(device)
     shade = {}
     for name, base in (("cavity", 0.45), ("teeth_upper", 0.92), ("teeth_lower", 0.66), ("tongue", 0.80)):
-        aside = smoothstep(points[name][:, 0].abs(), 0.08, 0.26)
+        aside = smoothstep(points[name][:, 0].abs(), 0.10, 0.27)
         deep = smoothstep(-points[name][:, 2], -0.66, -0.36)
         shade[name] = base * (1 - 0.55 * aside) * (1 - 0.6 * deep)
     return shade

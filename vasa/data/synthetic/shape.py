@@ -2,9 +2,8 @@
 closed, mouth closed.
 
 The skin is the mean head's loft with knot tables scaled by the parameters, plus displacement fields in
-template face coordinates
-(x, front height): fields are computed once, parameters only weigh them. Expressions (expression.py) start
-from here.
+template face coordinates (x, front height): fields are computed once, parameters only weigh them. Expressions
+(expression.py) start from here.
 """
 
 from __future__ import annotations

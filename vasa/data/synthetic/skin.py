@@ -191,7 +191,7 @@ class SkinPainter:
         amount = (
             fold * (0.04 + 0.17 * age)
             + trough * (0.03 + 0.15 * age)
-            + forehead * 0.12 * max(age - 0.2, 0.0) * 1.4
+            + forehead * 0.12 * max(age - 0.35, 0.0) * 1.6
             + feet * 0.28 * max(age - 0.3, 0.0)
             + glabella * 0.16 * age
             + crease * 0.08
@@ -271,7 +271,7 @@ class SkinPainter:
             * (1 - smoothstep(along, 0.88, 1.04))
         )
         strands = self.noise(10, 70, 210, 2)
-        amount = (body * (0.74 + 0.42 * strands) * self.get("brow_darkness")).clamp(0, 1) * (t.z > 0)
+        amount = (body * (0.80 + 0.30 * strands) * self.get("brow_darkness")).clamp(0, 1) * (t.z > 0)
         hair_colour = 0.62 * self.colours.hair + 0.02
         return colour * (1 - amount[..., None]) + hair_colour * amount[..., None]
 

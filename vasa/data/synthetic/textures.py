@@ -169,9 +169,9 @@ class Painter(SkinPainter):
 
     def beard(self, rows: int, columns: int) -> Tensor:
         """Short, slightly curled hairs; fourth channel as in the hair patch."""
-        fine = patterns.fractal_noise(self.rng(23), rows, columns, 26, 90, 2, 0.8)
+        fine = patterns.fractal_noise(self.rng(23), rows, columns, 40, 130, 2, 0.8)
         locks = patterns.fractal_noise(self.rng(24), rows, columns, 10, 22, 2)
-        shade = 0.62 + 0.7 * (fine - 0.5) + 0.4 * (locks - 0.5)
+        shade = 0.72 + 0.45 * (fine - 0.5) + 0.15 * (locks - 0.5)
         colour = 0.9 * self.colours.hair * shade[..., None]
         if self.mode == "randomised":
             generator = self.rng(25)
