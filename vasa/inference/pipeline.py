@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vasa.audio import check_waveform, fit_length, frames_for, resample
 from vasa.checkpoint import CheckpointError, content_hash, from_plain
-from vasa.device import choose_device
+from vasa.device import choose_device, fast_precision
 from vasa.face.config import MOTION_ENCODERS
 from vasa.face.space import FaceSpace
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
@@ -74,8 +74,8 @@ class MotionSource(Protocol):
 
 @dataclass(slots=True)
 class Portrait:
-    """A portrait made ready once, for any number of videos. picture: its crop, uint8 (H, H, 3). motion: (1,
-    E), its own.
+    """A portrait made ready once, for any number of videos. picture: its crop, uint8 (H, H, 3). motion:
+    (1, E), its own.
     """
 
     picture: np.ndarray
@@ -213,8 +213,8 @@ class TalkingFace:
         waveform: (N,) at ``sample_rate`` Hz, or what else ``audio.check_waveform`` takes. gaze_yaw,
         gaze_pitch: radians, of the eyes relative to the head. distance: 1 keeps the portrait's framing.
         emotion: a name or weights of several. keep_expression: see ``prepare``. pose: see
-        ``retarget.Retargeter``. steps, guidance: None takes the checkpoint's. batch_frames: frames rendered at once; it changes speed and
-        memory, not the video. Result: an iterable of uint8 (H, W, 3) RGB frames, 25 a second. Raises:
+        ``retarget.Retargeter``. steps, guidance: None takes the checkpoint's. batch_frames: frames rendered at
+        once; it changes speed and memory, not the video. Result: an iterable of uint8 (H, W, 3) RGB frames, 25 a second. Raises:
         ValueError, FileNotFoundError.
         """
         wanted = conditions(gaze_yaw, gaze_pitch, distance, emotion)
@@ -258,9 +258,9 @@ class TalkingFace:
                     )
                 timings["motion_s"] += time.perf_counter() - started
             for part in chunk.split(batch_frames):
-                with torch.inference_mode():
+                with torch.inference_mode(), fast_precision(self.device):
                     started = time.perf_counter()
-                    images = self.face.render(portrait.appearance, part)
+                    images = self.face.render(portrait.appearance, part).float()
                     pixels = (
                         ((images + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
                     )
