@@ -1,8 +1,7 @@
 """What crosses folders: controls, poses, motion, conditions and clips, with every shape, unit and sign.
 
 This module is the one place where signs and units are stated; everything else refers to it. It knows nothing
-of
-networks, files or rendering.
+of networks, files or rendering.
 
 Shapes (the same letters everywhere):
     B batch, T frames in a window, K frames carried over, C channels, D H W depth, height, width,
@@ -28,7 +27,7 @@ Pose
 
 Gaze
     Yaw and pitch of the eyes RELATIVE TO THE HEAD, radians, same signs as the pose: > 0 looks to the viewer's
-        right, and up.
+    right, and up.
 
 Distance
     d = 1 / s: distance from camera to head over the reference distance. 1 is the framing of the crop rule.
@@ -163,8 +162,7 @@ class Conditions:
     condition).
 
     gaze (B, 2): main gaze direction of the clip RELATIVE TO THE CAMERA would need calibrated data; here it is
-    the
-    eyes' direction relative to the head, (yaw, pitch), radians, averaged over the clip's main mode.
+    the eyes' direction relative to the head, (yaw, pitch), radians, averaged over the clip's main mode.
     distance (B, 1): mean head distance d. emotion (B, 8): weights over EMOTIONS (zeros: neutral offset).
     """
 
@@ -191,8 +189,8 @@ class Truth:
     animation: pose and controls. landmarks: (T, 68, 2) image coordinates (u, v) in the iBUG order, the
         viewer's left first as
     there. landmarks_3d: (T, 68, 3) in the head frame. mask: (T, H, W) uint8, 255 where the head with hair is,
-    128 neck and
-    torso, 0 background. eye_boxes: (T, 2, 4) left then right, mouth_box: (T, 4), each (u0, v0, u1, v1).
+    128 neck and torso, 0 background. eye_boxes: (T, 2, 4) left then right, mouth_box: (T, 4), each (u0, v0,
+    u1, v1).
     """
 
     animation: Animation | None = None
@@ -210,8 +208,7 @@ class Clip:
     frames: uint8 (T, H, W, 3) RGB at VIDEO_FPS, or None where only signals are wanted. audio: float32 (N,)
         mono at AUDIO_HZ in
     [-1, 1], N = T * SAMPLES_PER_FRAME. gaze (2,), distance (), emotion (8,): clip-level conditions (see
-    Conditions).
-    clip_id names the clip; identity and voice are integers that splits are disjoint in.
+    Conditions). clip_id names the clip; identity and voice are integers that splits are disjoint in.
     """
 
     clip_id: str

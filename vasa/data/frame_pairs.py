@@ -2,10 +2,8 @@
 position).
 
 Identities come in couples that share one list of animations. So frame t of one is the exact cross-reenactment
-of frame t of
-the other, and costs nothing. The second half of the list repeats the poses of the first half with other
-expressions: same-pose
-pairs teach the small motions of lips and lids.
+of frame t of the other, and costs nothing. The second half of the list repeats the poses of the first half
+with other expressions: same-pose pairs teach the small motions of lips and lids.
 """
 
 from __future__ import annotations
@@ -40,15 +38,12 @@ class FacePairs:
     """A batch of B training samples; images uint8 (B, S, S, 3), everything else float unless said.
 
     source and target show one identity; other shows another one under the target's animation, and driver is
-    target or other
-    (is_cross (B,) bool says which). poses (B, 6) and controls (B, 11) are true. landmarks (B, 68, 3): the
-    source identity's
-    neutral ones, head frame; source_points and target_points (B, 68, 2) the frames' own, image coordinates.
-    flow (B, S/2, S/2, 2): where each target pixel lies in the source; visible (B, S/2, S/2): 1 where it shows
-    there.
-    eye_boxes (B, 2, 4), mouth_box (B, 4) of the target. jitter (B, 2, 7): colour changes of source and driver
-    before the motion
-    encoders: gains, offsets, log gamma. ids name the samples.
+    target or other (is_cross (B,) bool says which). poses (B, 6) and controls (B, 11) are true. landmarks
+    (B, 68, 3): the source identity's neutral ones, head frame; source_points and target_points (B, 68, 2) the
+    frames' own, image coordinates. flow (B, S/2, S/2, 2): where each target pixel lies in the source; visible
+    (B, S/2, S/2): 1 where it shows there. eye_boxes (B, 2, 4), mouth_box (B, 4) of the target. jitter
+    (B, 2, 7): colour changes of source and driver before the motion encoders: gains, offsets, log gamma. ids
+    name the samples.
     """
 
     source: Tensor
@@ -141,8 +136,7 @@ class FramePairs:
     """The cache and its batches.
 
     Rendering happens in ``prepare`` (all missing shards; a killed preparation goes on where it was). Raises
-    ValueError when the
-    folder was made with other options.
+    ValueError when the folder was made with other options.
     """
 
     def __init__(self, config: FramePairsConfig) -> None:

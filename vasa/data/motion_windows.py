@@ -19,8 +19,8 @@ from vasa.data.latent_cache import CONTROL_WIDTHS, LatentCache
 class MotionWindowBatch:
     """B raw windows. Frames outside a clip are zero and marked.
 
-    motion (B, W, E), features (B, W, A) float32, valid (B, W) bool. history (B, K, E), history_features (B,
-    K, A), has_history (B,) bool. gaze (B, 2), distance (B, 1), emotion (B, 8), zero where absent, and
+    motion (B, W, E), features (B, W, A) float32, valid (B, W) bool. history (B, K, E), history_features
+    (B, K, A), has_history (B,) bool. gaze (B, 2), distance (B, 1), emotion (B, 8), zero where absent, and
     has_gaze, has_distance, has_emotion (B,) bool. positions (B,) int64: the samples' numbers. ids: clip
     names, for messages.
     """

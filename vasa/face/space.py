@@ -1,8 +1,7 @@
 """The FaceSpace protocol: what every face space can do, and nothing else.
 
 A face space turns a portrait into an appearance (once) and a frame into a raw motion vector, and renders an
-appearance under a
-motion. Whoever calls it knows the motion only through its MotionLayout.
+appearance under a motion. Whoever calls it knows the motion only through its MotionLayout.
 """
 
 from __future__ import annotations

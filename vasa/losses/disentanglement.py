@@ -19,9 +19,8 @@ def consistency(pose_onto: Tensor, dynamics_onto: Tensor) -> Tensor:
     exists.
 
     pose_onto = D(V_j, id_j, pose_i, dyn_j) and dynamics_onto = D(V_i, id_i, pose_i, dyn_j), i and j frames of
-    one video. VASA-1
-    does not say which discrepancy; ours is L1 (DPE, its source, adds a perceptual term), symmetric: both
-    sides get gradient.
+    one video. VASA-1 does not say which discrepancy; ours is L1 (DPE, its source, adds a perceptual term),
+    symmetric: both sides get gradient.
     """
     return (pose_onto.float() - dynamics_onto.float()).abs().mean()
 
@@ -38,8 +37,8 @@ def contrastive_cycle(predicted: Tensor, driver: Tensor, other: Tensor) -> Tenso
     another video's.
 
     -log( exp d(z, z_d) / (exp d(z, z_d) + exp d(z, z_other)) ), d = s (cos - m) for the positive pair. As
-    printed the margin
-    stands on every pair and cancels; the authors' code puts it on the positive one only, and so do we.
+    printed the margin stands on every pair and cancels; the authors' code puts it on the positive one only,
+    and so do we.
     """
     positive = CYCLE_SCALE * (F.cosine_similarity(predicted.float(), driver.float(), dim=-1) - CYCLE_MARGIN)
     negative = CYCLE_SCALE * F.cosine_similarity(predicted.float(), other.float(), dim=-1)

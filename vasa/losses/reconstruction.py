@@ -32,8 +32,8 @@ def gradient_l1(predicted: Tensor, target: Tensor, weight: Tensor, scales: int =
 
 
 def detail_weight(eye_boxes: Tensor, mouth_box: Tensor, size: int, extra: float) -> Tensor:
-    """Weight map (B, 1, S, S): 1, plus ``extra`` inside the boxes eye_boxes (B, 2, 4) and mouth_box (B,
-    4) (u0, v0, u1, v1).
+    """Weight map (B, 1, S, S): 1, plus ``extra`` inside the boxes eye_boxes (B, 2, 4) and mouth_box (B, 4)
+    (u0, v0, u1, v1).
     """
     axis = (torch.arange(size, device=mouth_box.device) + 0.5) / size * 2 - 1
     boxes = torch.cat([eye_boxes, mouth_box[:, None]], 1)[..., None]  # (B, 3, 4, 1)

@@ -26,8 +26,8 @@ def pearson(a: Tensor, b: Tensor, dim: int = 0) -> Tensor:
 def share_of_ceiling(generated: Tensor, true: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """How much of what a judge can see at all reaches generated frames.
 
-    generated, true: what the judge says of generated frames and of true renders of the same animation, (N,
-    ...). wanted: the animation's own values. Gives (r of generated against wanted) / (r of true against
+    generated, true: what the judge says of generated frames and of true renders of the same animation,
+    (N, ...). wanted: the animation's own values. Gives (r of generated against wanted) / (r of true against
     wanted), and the latter: the ceiling.
     """
     ceiling = pearson(true, wanted)

@@ -1,9 +1,8 @@
 """Residual blocks in two and three dimensions, as MegaPortraits draws them (appendix, fig. 10c).
 
 Pre-activation: GroupNorm, ReLU, weight-standardised convolution, twice; a 1x1 skip where the width changes.
-Nothing here
-knows of faces. Differences from the paper: the skip is 1x1 (as in its authors' later code) instead of the
-drawn 3x3.
+Nothing here knows of faces. Differences from the paper: the skip is 1x1 (as in its authors' later code)
+instead of the drawn 3x3.
 """
 
 from __future__ import annotations
@@ -110,8 +109,8 @@ class AdaptiveGroupNorm3d(nn.Module):
     section 3.1).
 
     [gamma, beta] = U c V with c (B, cond_channels, P), U (channels, cond_channels), V (P, 2). As in the
-    authors' later code;
-    we add the constant 1 to gamma so that a zero condition is a plain GroupNorm at the start of training.
+    authors' later code; we add the constant 1 to gamma so that a zero condition is a plain GroupNorm at the
+    start of training.
     """
 
     def __init__(self, channels: int, cond_channels: int, cond_positions: int) -> None:

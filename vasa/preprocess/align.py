@@ -88,15 +88,16 @@ class FaceAligner:
         """The crop of one detection; None when the landmark network sees no face in it."""
         crop = crop_face(face.points, min_size, max_size)
         if self._landmarks is None:
-            return FoundFace(crop, self._detector.name, num_faces, face.score, np.asarray(face.points))
+            seen = np.asarray(face.points) if self._detector.is_exact else None  # else they are only typical
+            return FoundFace(crop, self._detector.name, num_faces, face.score, seen)
         rough, confidence, size = crop, 0.0, self._landmarks.config.size
         for _ in range(self.looks):
             picture = torch.from_numpy(cut(photo, Crop(crop.centre_x, crop.centre_y, crop.side, 2 * size)))
-            seen = self._landmarks.predict(picture.permute(2, 0, 1)[None] / 127.5 - 1)
-            confidence = float(seen.confidence[0])
+            prediction = self._landmarks.predict(picture.permute(2, 0, 1)[None] / 127.5 - 1)
+            confidence = float(prediction.confidence[0])
             if confidence < self.config.min_confidence:
                 return None
-            points = five_points(crop.to_photo(seen.landmarks[0].double().numpy()))
+            points = five_points(crop.to_photo(prediction.landmarks[0].double().numpy()))
             try:
                 crop = crop_face(points, min_size, max_size)
             except ValueError:  # the points fall together

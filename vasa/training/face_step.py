@@ -1,10 +1,9 @@
 """Stage 1's training step: encode each image once, decode once, and turn what came out into named losses.
 
 The renderer's truth is used where it exists: labels of the encoders, exact flow and visibility, and true
-cross-reenactments as
-targets (half of the samples are driven by another person whose animation the target shares). Real videos have
-none of these;
-then their weights are 0 and l_consist, l_cross_id and the cycle carry the disentangling, as in the paper.
+cross-reenactments as targets (half of the samples are driven by another person whose animation the target
+shares). Real videos have none of these; then their weights are 0 and l_consist, l_cross_id and the cycle
+carry the disentangling, as in the paper.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ class EncodeMotionRun:
     """
     label_heads: int = 0
     """0 renders every clip and encodes its frames. Above 0 (needs ``face``) the clips' true pose and controls
-    are
-    written in the face's code instead, by a linear map fitted on this many rendered heads.
+    are written in the face's code instead, by a linear map fitted on this many rendered heads.
     """
     split: str = "train"
     clips: ClipsConfig = field(default_factory=ClipsConfig)  # the size is always the face checkpoint's own

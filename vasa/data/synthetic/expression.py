@@ -2,9 +2,8 @@
 turns, lids that slide.
 
 Fields are fixed; controls weigh them, so the same expression looks alike on every identity and texture moves
-with the skin. The
-lids follow the eyeballs' surface, the mouth's interior follows the jaw. Signs and units of the controls:
-vasa/records.py.
+with the skin. The lids follow the eyeballs' surface, the mouth's interior follows the jaw. Signs and units of
+the controls: vasa/records.py.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 the texture.
 
 A hair style is a hair line (how far down the head's rings the scalp hair reaches, by angle), thicknesses, a
-length that hangs
-from that line, and a coverage. The renderer draws these parts with partial coverage, so edges are soft and
-never pop.
+length that hangs from that line, and a coverage. The renderer draws these parts with partial coverage, so
+edges are soft and never pop.
 """
 
 from __future__ import annotations
@@ -34,10 +33,9 @@ _TIED = (3.50, 3.52, 3.85, 4.8, 6.2, 5.6, 6.0, 8.2, 9.2)
 @dataclass(frozen=True, slots=True)
 class Style:
     """line: hair line at LINE_ANGLES; thickness on top, sides, back and at the front edge; hang: y where
-    hanging hair ends (None:
-    no hanging hair); open_deg: hanging starts at this angle from the front; wave and curl: amplitudes;
-    density: coverage; part:
-    depth of a parting; sweep: how much lower one side's line is."""
+    hanging hair ends (None: no hanging hair); open_deg: hanging starts at this angle from the front; wave and
+    curl: amplitudes; density: coverage; part: depth of a parting; sweep: how much lower one side's line
+    is."""
 
     line: tuple[float, ...]
     top: float

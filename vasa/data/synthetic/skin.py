@@ -1,8 +1,7 @@
 """Painting skin, once per identity: complexion, scalp, folds, lids, lips, beard shadow, brows and occlusion.
 
 The skin is painted in template face coordinates, so a wrinkle, a lip or a brow is at the same material point
-on every
-identity.
+on every identity.
 """
 
 from __future__ import annotations

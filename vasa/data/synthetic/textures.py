@@ -1,10 +1,9 @@
 """Painting an identity's texture atlas and background, once per identity; and degrading finished pictures.
 
 An atlas (A, 2 A, 4) uint8 holds patches of skin, eye, mouth, clothes and hair (mesh.ATLAS_PATCHES). RGB is
-sRGB albedo; the
-fourth channel is gloss, or, in the hair patch, the strand noise that coverage is compared with. The skin is
-painted in template
-face coordinates, so a wrinkle, a lip or a brow is at the same material point on every identity.
+sRGB albedo; the fourth channel is gloss, or, in the hair patch, the strand noise that coverage is compared
+with. The skin is painted in template face coordinates, so a wrinkle, a lip or a brow is at the same material
+point on every identity.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ carried by option.
     canonical volume -> learned + rigid warp under (z_pose, z_dyn) -> P, G2D -> frame
 
 Order of the warps as in the authors' code (papers' notation): source: rigid inverse first, then w_em(z_s,
-e_s); driver: w_em(z_d, e_s)
-in the canonical frame first, then rigid. z_id is always the source's.
+e_s); driver: w_em(z_d, e_s) in the canonical frame first, then rigid. z_id is always the source's.
 """
 
 from __future__ import annotations
@@ -46,9 +45,8 @@ class Appearance:
     """Everything about B portraits that no frame changes: what ``encode`` computes once.
 
     volume (B, C, D, h, h) canonical; identity (B, c, 4, 4) z_id; landmarks (B, 68, 3) neutral, head frame;
-    pose (B, 6) and
-    dynamics (B, E) of the portrait itself; features of E_app, finest first; small (B, 3, S, S) and pixels (B,
-    3, H, H) its pixels.
+    pose (B, 6) and dynamics (B, E) of the portrait itself; features of E_app, finest first; small
+    (B, 3, S, S) and pixels (B, 3, H, H) its pixels.
     """
 
     volume: Tensor
@@ -231,9 +229,8 @@ class FaceAutoencoder(nn.Module):
         """B appearances under z_pose (B, 6), z_dyn (B, E) -> Rendering at the appearance's pixel size.
 
         geometry_gradient=False cuts the gradient through the geometric warp, a fifth of a training step's
-        time.
-        learned=False (with source pixels only) leaves the geometric warp alone, with a painted mouth: the
-        untrained floor.
+        time. learned=False (with source pixels only) leaves the geometric warp alone, with a painted mouth:
+        the untrained floor.
         """
         with torch.set_grad_enabled(geometry_gradient and torch.is_grad_enabled()):
             base = self._base(appearance, pose, dynamics) if self.config.source_pixels else None

@@ -92,8 +92,8 @@ class Decoder(nn.Module):
         dynamics: Tensor | None = None,
     ) -> Decoded:
         """With source pixels: maps (B, 12, S, S) and flow (B, S, S, 2) of the geometric warp, E_app's
-        features (finest first),
-        the warped source (B, 3, S, S), dynamics (B, 2 E): the source's and the target's z_dyn."""
+        features (finest first), the warped source (B, 3, S, S), dynamics (B, 2 E): the source's and the
+        target's z_dyn."""
         x = self.project(rearrange(posed, "b c d h w -> b (c d) h w"))
         told = None
         if self.source_pixels:

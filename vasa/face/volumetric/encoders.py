@@ -2,9 +2,8 @@
 (VASA-1, section 3.1).
 
 None of them sees another's output, except that the dynamics encoder (and the identity encoder's close look)
-crops the face as it
-would look from the front, for which it is told the pose. Deferred to MegaPortraits by VASA-1; sizes in
-face/config.py.
+crops the face as it would look from the front, for which it is told the pose. Deferred to MegaPortraits by
+VASA-1; sizes in face/config.py.
 """
 
 from __future__ import annotations
@@ -142,8 +141,7 @@ class DynamicsEncoder(nn.Module):
     expression from it.
 
     The linear reading makes the code speak the language of records.CONTROL_NAMES, which the geometric warp,
-    the labels of
-    procedural heads and the metrics need. VASA-1 has no such reading: its z_dyn is free.
+    the labels of procedural heads and the metrics need. VASA-1 has no such reading: its z_dyn is free.
     """
 
     def __init__(self, config: FaceConfig) -> None:

@@ -2,11 +2,9 @@
 learned warp.
 
 Points are (B, N, 2) on the face plane in head units (x right, y up), controls (B, 11) in the order of
-records.CONTROL_NAMES.
-The neutral face has closed lips and open eyes. Lips and lids are discontinuities, so the plane has two layers
-at the lip line
-(the skin above it and the skin below it), and the lids are a piecewise-linear map from one opening to
-another.
+records.CONTROL_NAMES. The neutral face has closed lips and open eyes. Lips and lids are discontinuities, so
+the plane has two layers at the lip line (the skin above it and the skin below it), and the lids are a
+piecewise-linear map from one opening to another.
 
 The magnitudes are chosen by hand: they agree with the procedural heads' and looked right on photographs. No
     paper gives them.
@@ -138,9 +136,8 @@ def lid_map(
 
     points (B, N, 2); blinks (B, 1); gaze_shift (B, 2): the way of the iris on the face plane from target to
     source.
-    Returns the moved points, ``opening`` (B, N): 1 inside the eye opening before the map, and ``covered`` (B,
-    N): how
-    far the eyeball there was hidden by the lid at the other opening (1: no pixels of it exist).
+    Returns the moved points, ``opening`` (B, N): 1 inside the eye opening before the map, and ``covered``
+    (B, N): how far the eyeball there was hidden by the lid at the other opening (1: no pixels of it exist).
     """
     x, y = points.unbind(-1)
     width = _column(shape.eye_w[:, side])

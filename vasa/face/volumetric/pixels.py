@@ -4,12 +4,10 @@ projected to a 2D flow.
 For each target pixel: cast its ray onto the proxy (an ellipsoid with a nose) under the target's pose, undo
     the target's
 expression on the face plane, apply the source's, put the point back onto the proxy and project it with the
-source's pose. Around
-the head the flow fades into the still background, and the torso follows the head in part. Everything is in
-closed form and
-differentiable; nothing is learned. In neither paper: MegaPortraits and VASA-1 synthesise every pixel. On
-photographs this base alone
-keeps identity and sharpness, so it is the floor that the learned decoder refines (autoencoder.py).
+source's pose. Around the head the flow fades into the still background, and the torso follows the head in
+part. Everything is in closed form and differentiable; nothing is learned. In neither paper: MegaPortraits and
+VASA-1 synthesise every pixel. On photographs this base alone keeps identity and sharpness, so it is the floor
+that the learned decoder refines (autoencoder.py).
 """
 
 from __future__ import annotations
@@ -47,8 +45,8 @@ class Base:
     flow: (B, H, W, 2), where each target pixel lies in the source, image coordinates. maps: (B, 12, H, W),
         see MAP_NAMES: what the
     decoder needs to know of the place (face plane, mouth interior, lids, iris). synthesis: (B, H, W) in [0,
-    1]: 1 where the
-    source cannot have the pixel or need not (mouth interior, eyes, anything outside the front of the face).
+    1]: 1 where the source cannot have the pixel or need not (mouth interior, eyes, anything outside the front
+    of the face).
     """
 
     flow: Tensor
@@ -115,8 +113,8 @@ def _front(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
 
 @dataclass(slots=True)
 class _Expression:
-    """Where target face-plane points come from in the source's face plane, and what is new there; all (B,
-    N[, 2]).
+    """Where target face-plane points come from in the source's face plane, and what is new there; each (B, N)
+    or (B, N, 2).
     """
 
     points: Tensor
@@ -262,8 +260,7 @@ def base_warp(
     """The geometric warp from B targets back into their sources, at size x size, fp32.
 
     poses (B, 6) and controls (B, 11) as in records.py. Source: none (see the module's text); photo warps by
-    an ellipsoid proxy are
-    common knowledge.
+    an ellipsoid proxy are common knowledge.
     """
     grid = pixel_grid(size, size, target_pose.device)
     rays = camera_rays(grid).view(-1, 3)

@@ -2,8 +2,8 @@
 landmarks.
 
 The face plane is (x, y) of the head frame (records.py), head units. Nothing here is learned; the landmarks
-come from the
-identity encoder. A mean face stands in where no landmarks are known yet (the first crops of a new portrait).
+come from the identity encoder. A mean face stands in where no landmarks are known yet (the first crops of a
+new portrait).
 """
 
 from __future__ import annotations
@@ -111,9 +111,8 @@ def fit_to_points(landmarks: Tensor, pose: Tensor, points: Tensor, moved: Tensor
     """Neutral landmarks (B, 68, 3) shifted on the face plane so that they appear where a detector saw them.
 
     points (B, 5, 2): eyes, nose tip, mouth corners in image coordinates; pose (B, 6); moved (B, 2, 2): how
-    far the face's
-    expression displaces the mouth's corners from rest. Eyes (with brows) and nose shift, the mouth shifts and
-    stretches.
+    far the face's expression displaces the mouth's corners from rest. Eyes (with brows) and nose shift, the
+    mouth shifts and stretches.
     """
     five = torch.stack([landmarks[:, group].mean(1) for group in FIVE_GROUPS], 1)
     rest = torch.cat(

@@ -4,8 +4,7 @@ section 3.1).
 A volume as seen is aligned with the image: x with u, y with v upside down, z with depth, in perspective. The
     canonical volume is
 the head frame's cube of half side ``REACH``. MegaPortraits uses an affine matrix on [-1, 1]^3 instead (weak
-perspective);
-ours is the renderer's and the proxy's camera, so that all parts agree.
+perspective); ours is the renderer's and the proxy's camera, so that all parts agree.
 """
 
 from __future__ import annotations
@@ -107,8 +106,7 @@ class VolumeRefiner(nn.Module):
     """G3D: a 3D U-Net on the canonical volume, (B, C, D, H, W) -> the same shape (fig. 9c).
 
     Skips go through one block and are added. As in the paper's figure the depth GROWS on the first way down
-    where it is smaller
-    than half the height, and shrinks back on the way up.
+    where it is smaller than half the height, and shrinks back on the way up.
     """
 
     def __init__(self, config: FaceConfig) -> None:
