@@ -64,7 +64,7 @@ lint: $(INSTALLED)
 	@$(PYTHON) -m mypy vasa
 
 test: lint
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'not full'
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile -m 'not full'
 
 test-full: lint
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest
