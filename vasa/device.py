@@ -23,8 +23,8 @@ def choose_device(name: str) -> torch.device:
 def fast_precision(device: torch.device) -> torch.autocast:
     """Autocast to bf16 where ``device`` computes it natively (CUDA, CPUs with AVX512-BF16 or AMX), else none.
 
-    For pictures that are looked at, not for training. On a core with AVX512-BF16 a frame of the demo renders in
-    three quarters of the time.
+    For pictures that are looked at, not for training. On a core with AVX512-BF16 a frame of the demo renders
+    in three quarters of the time.
     """
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported()

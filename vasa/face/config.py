@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 MOTION_ENCODERS = ("dynamics_encoder.",)
-"""Parts of a face checkpoint that give motion a meaning of its own; latents and motion models are keyed by their
-hash. z_dyn means what its encoder says, while a pose means the same in every face space; so neither a decoder
-nor a pose encoder that is trained further makes them stale.
+"""Parts of a face checkpoint that give motion a meaning of its own; latents and motion models are keyed by
+their hash. z_dyn means what its encoder says, while a pose means the same in every face space; so neither a
+decoder nor a pose encoder that is trained further makes them stale.
 """
 
 

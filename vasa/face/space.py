@@ -26,8 +26,8 @@ class FaceSpace(Protocol):
         """Portrait crop (1, 3, H, H) in [-1, 1] -> its appearance, opaque to the caller.
 
         points (1, 5, 2): where a detector saw eyes, nose tip and mouth corners, image coordinates. resting:
-        share of the portrait's expression that counts as how this face looks at rest, 0 to 1, so that motion is
-        added to it.
+        share of the portrait's expression that counts as how this face looks at rest, 0 to 1, so that motion
+        is added to it.
         """
         ...
 

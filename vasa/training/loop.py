@@ -58,10 +58,10 @@ def train(
         ``cfg.batch_size`` rows; a pure function, called ahead of time from another thread, with no global
         randomness. Where it has ``ids`` (list of str), messages name them.
     ema: live modules whose average over steps is kept, by name; the callables below get these averages, in
-    eval mode. export(steps done, averages): writes the file to use, at every save. preview: a picture (H, W,
-    3) uint8 RGB for
-        ``previews/``, or None if it wrote its own. validate: scalars to log. They run on the first process
-        only, without gradients.
+        eval mode. They run on the first process only, without gradients.
+    export(steps done, averages): writes the file to use, at every save.
+    preview: a picture (H, W, 3) uint8 RGB for ``previews/``, or None if it wrote its own.
+    validate: scalars to log.
     config: the whole run's config as plain data, kept in every state.
     runtime: of ``runtime.start(cfg)``, when the caller needed the device earlier.
 
