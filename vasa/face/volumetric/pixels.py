@@ -27,6 +27,7 @@ HEAD_RADII = (0.87, 1.20, 0.85)  # of the proxy with hair: x, y, z; x is scaled 
 HEAD_OFFSET_Y = 0.06
 NOSE_WIDTH, NOSE_LENGTH = 0.11, 0.26
 TORSO_SHARE = 0.4  # of the head's translation
+ACTIVE_CHANGE = 0.2  # of a control, that frees lips or lids for synthesis almost wholly
 LIP_MARGIN = 0.03  # head units around the mouth opening that may be synthesised: the lips' edges
 EYE_REGION = (1.2, 0.95)  # half axes of the region around an eye that may be, in half widths of the eye
 LIP_SOFT = 0.010  # head units over which a lip's edge fades
@@ -220,11 +221,18 @@ def gaze_offset(controls: Tensor, shape: FaceShape, side: int) -> Tensor:
     return gaze * (EYEBALL_RADIUS * shape.eye_w[:, side])[:, None]
 
 
+def _activity(change: Tensor, names: tuple[str, ...]) -> Tensor:
+    """How much controls changed (B, 1), 0 to 1: where lips and lids rest, the source's own pixels stay."""
+    moved = change[:, [CONTROL_INDEX[name] for name in names]]
+    return 1 - torch.exp(-((moved / ACTIVE_CHANGE) ** 2).sum(1, keepdim=True))
+
+
 def _transfer(
     points: Tensor, layers: _Layers, target: Tensor, source: Tensor, shape: FaceShape
 ) -> _Expression:
     """Undoes the target's expression at face-plane points (B, N, 2) and applies the source's."""
     neutral, motion, inside, mouth_new, above, free = _mouth(points, layers, shape)
+    free = free * _activity(target - source, ("jaw", "lip_width", "lip_pucker", "lip_press", "smile"))
     eye_open, eye_new, iris = (torch.zeros_like(inside) for _ in range(3))
     for side, name in enumerate(("blink_left", "blink_right")):
         index = CONTROL_INDEX[name]
@@ -245,7 +253,8 @@ def _transfer(
         eye_open, eye_new = eye_open + opening, eye_new + covered
         axes = torch.stack([shape.eye_w[:, side] * share for share in EYE_REGION], -1)
         away = ((before - (centre - offset_target)[:, None]) / axes[:, None]).norm(dim=-1)
-        free = torch.maximum(free, torch.sigmoid((1 - away) / 0.08))
+        changed = _activity(target - source, (name, "gaze_yaw", "gaze_pitch"))
+        free = torch.maximum(free, torch.sigmoid((1 - away) / 0.08) * changed)
     return _Expression(neutral + motion, inside, mouth_new, above, eye_open, eye_new, iris, free)
 
 
