@@ -1,6 +1,7 @@
-"""Recomputes the table of a checkpoint's numbers: ``python scripts/benchmark_demo.py`` (``trials=quick``: fast).
+"""Recomputes the table of a checkpoint's numbers: ``python scripts/benchmark_demo.py``.
 
 Writes ``benchmark.json`` and ``benchmark.md`` into ``outputs/benchmark_demo`` and prints the table.
+``trials=quick`` makes a small one, to try.
 ``media=FOLDER`` adds the rows on real recordings, clips and photographs (its audio/, video/ and image/),
 ``detector.scrfd=FILE`` finds their faces with a real detector.
 """

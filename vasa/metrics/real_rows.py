@@ -51,7 +51,7 @@ def recording_rows(recordings: list[Recording], judges: Judges, missing: str) ->
 
 
 def real_clip_rows(clips: list[RealClip], missing: str) -> list[Row]:
-    """Self-reenactment of real video against copying and against the warp with nothing learned; means of clips."""
+    """Self-reenactment of real video against copying and against the untrained warp; means of clips."""
     names = (
         "real clips: PSNR in the face box, gain over copying the first frame",
         "real clips: PSNR in the face box, gain over the untrained warp",
@@ -92,7 +92,7 @@ def _sharpness(frames: Tensor, boxes: Tensor) -> float:
 def photograph_rows(
     photographs: list[Photograph], judges: Judges, detector: Detector | None, missing: str
 ) -> list[Row]:
-    """Photographs and paintings: sharpness, faces found again, commanded turns, mouths that open with sound."""
+    """Photographs and paintings: sharpness, faces found again, commanded turns, mouths with sound."""
     names = (
         "photographs: sharpness of the face, of the source's",
         "photographs: face found again, of all frames",

@@ -72,8 +72,7 @@ def build_speech_encoder(config: SpeechConfig, device: torch.device | str = "cpu
 
 
 class LogMelSpeech:
-    """Log-mel energies: NUM_MELS bands at 50 Hz, the two halves of each video frame side by side: (T, 2 *
-    NUM_MELS).
+    """Log-mel energies (T, 2 * NUM_MELS): NUM_MELS bands at 50 Hz, the halves of each video frame together.
 
     Scale is the amplitude-weighted mean amplitude of the clip's frames (within the bands), which silence
     before, between and after speech does not change. A frame sees its own 40 ms and 4 ms on both sides.

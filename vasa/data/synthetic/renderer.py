@@ -38,8 +38,8 @@ class Rendered:
 
     image (B, 3, S, S) in [0, 1]; mask (B, S, S) uint8 as in records.Truth; landmarks (B, 68, 2) and
     landmarks_3d (B, 68, 3); eye_boxes (B, 2, 4), mouth_box (B, 4). points (B, V, 3): the vertices in the
-    camera frame; face (B, S, S): the triangle seen at each pixel's centre, -1 for background; weights (B, S,
-    S, 3) within it; depth (B, S, S): distance along the view axis.
+    camera frame; face (B, S, S): the triangle seen at each pixel's centre, -1 for background; weights
+    (B, S, S, 3) within it; depth (B, S, S): distance along the view axis.
     """
 
     image: Tensor
@@ -199,8 +199,8 @@ def _in_front(hits: raster.Hits, solid: raster.Hits, num_pixels: int) -> raster.
 def _seen(
     points: Tensor, solid: raster.Hits, drawn: list[tuple[raster.Hits, Tensor]], size: int, samples: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What is seen at pixel centres: face (B, S, S) with -1 for background, weights (B, S, S, 3), depth (B,
-    S, S)."""
+    """What is seen at pixel centres: face (B, S, S) with -1 for background, weights (B, S, S, 3), depth
+    (B, S, S)."""
     batch = len(points)
     if samples > 1:  # pixel centres lie between samples: look once more, through centres only
         solid, *shells = _rasterise(points, size)
@@ -239,9 +239,9 @@ def flow(
 ) -> tuple[Tensor, Tensor]:
     """Where each target pixel's material point lies in the source frame.
 
-    Returns flow (B, S, S, 2) in image coordinates of the source (ready for grid_sample), and visible (B, S,
-    S): the point is seen there (inside the frame, nothing in front of it). The background stands still.
-    ``source``: the rendered source frame if at hand; else only what is needed of it is computed.
+    Returns flow (B, S, S, 2) in image coordinates of the source (ready for grid_sample), and visible
+    (B, S, S): the point is seen there (inside the frame, nothing in front of it). The background stands
+    still. ``source``: the rendered source frame if at hand; else only what is needed of it is computed.
     """
     size = target.size
     if source is None:
