@@ -70,17 +70,15 @@ class LandmarkNet(nn.Module):
         """images (B, 3, H, H) in [-1, 1], any size -> prediction in that picture's image coordinates.
 
         The first look finds the face; every further look sees the crop the last one would call upright and
-        centred, cut from the picture at its own resolution. The best confidence of the looks is kept.
+        centred, cut from the picture at its own resolution. The confidence is that of the last look.
         """
         size, matrix = self.config.size, _whole(images)
-        confidence = images.new_zeros(len(images))
         for look in range(looks):
             out = self(_resample(images, matrix, size))
-            confidence = torch.maximum(confidence, out.confidence.sigmoid())
             landmarks, pose = apply(matrix, out.landmarks), _pose_outside(out.pose, matrix)
             if look + 1 < looks:
                 matrix = pose_similarity(_keep_inside(pose))
-        return LandmarkPrediction(landmarks, pose, confidence)
+        return LandmarkPrediction(landmarks, pose, out.confidence.sigmoid())
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
