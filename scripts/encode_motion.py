@@ -1,8 +1,7 @@
-"""Encodes clips into a latent cache: ``python scripts/encode_motion.py face=checkpoints/face/demo
-output=data/latents/demo_train``.
+"""Encodes clips into a latent cache: ``python scripts/encode_motion.py split=train``.
 
-Writes shards of raw motion, audio features and conditions, and an index, into ``output``. The same command
-carries on after a kill.
+Writes shards of raw motion, audio features and conditions, and an index, into ``output``, by default
+data/latents/demo/<split>. The same command carries on after a kill.
 """
 
 from vasa.config import main

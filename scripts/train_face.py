@@ -1,6 +1,7 @@
-"""Stage 1: the face latent space.
+"""Trains stage 1, the face latent space: ``python scripts/train_face.py experiment=demo_encoders``.
 
-`python scripts/train_face.py face=demo` -> checkpoints/face/demo/face.safetensors.
+Renders the frames that are missing and writes ``face.safetensors`` (averaged weights, config), states to
+resume from, metrics and previews into the run folder. The same command carries on after a kill.
 """
 
 from vasa.config import main

@@ -1,8 +1,9 @@
-"""Trains stage 2: ``python scripts/train_motion.py cache=data/latents/demo_train
-validation_cache=data/latents/demo_validation``.
+"""Trains stage 2: ``python scripts/train_motion.py`` on data/latents/demo, or ``cache=FOLDER
+validation_cache=FOLDER``.
 
-Writes ``motion.safetensors`` (averaged weights, normaliser, config, hash of the face checkpoint), states to
-resume from, metrics and pictures of tracks into the run folder. The same command carries on after a kill.
+Writes ``motion.safetensors`` (averaged weights, normaliser, config, hash of the face's motion encoder),
+states to resume from, metrics and pictures of tracks into the run folder. The same command carries on after a
+kill.
 """
 
 from vasa.config import main
