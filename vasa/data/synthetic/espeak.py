@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -209,7 +210,7 @@ def _to_phonemes(events: list[tuple[int, str]], seconds: float, scale: float) ->
             before = starts[index - 1] if index else 0.0
             starts[index] -= min(CLOSURE_S * scale, (starts[index] - before) / 2)
     phonemes: list[Phoneme] = []
-    for (_, ipa), start, end in zip(events, starts, starts[1:], strict=False):
+    for (_, ipa), (start, end) in zip(events, pairwise(starts), strict=True):
         # A mark of its own after a consonant (the palatalisation of Russian) is part of what came before.
         if ipa and end > start:
             phonemes.extend(spread(ipa, start, end))
