@@ -213,9 +213,11 @@ class TalkingFace:
         waveform: (N,) at ``sample_rate`` Hz, or what else ``audio.check_waveform`` takes. gaze_yaw,
         gaze_pitch: radians, of the eyes relative to the head. distance: 1 keeps the portrait's framing.
         emotion: a name or weights of several. keep_expression: see ``prepare``. pose: see
-        ``retarget.Retargeter``. steps, guidance: None takes the checkpoint's. batch_frames: frames rendered at
-        once; it changes speed and memory, not the video. Result: an iterable of uint8 (H, W, 3) RGB frames, 25 a second. Raises:
-        ValueError, FileNotFoundError.
+        ``retarget.Retargeter``. steps, guidance: None takes the checkpoint's. batch_frames: frames rendered
+        at once; it changes speed and memory, not the video. Result: an iterable of uint8 (H, W, 3) RGB
+        frames, 25 a second.
+
+        Raises: ValueError, FileNotFoundError.
         """
         wanted = conditions(gaze_yaw, gaze_pitch, distance, emotion)
         samples = check_waveform(waveform, sample_rate)
