@@ -26,7 +26,7 @@ from vasa.face.volumetric.encoders import AppearanceEncoder, DynamicsEncoder, Id
 from vasa.face.volumetric.expression import displacement
 from vasa.face.volumetric.mouth import paint_mouth
 from vasa.face.volumetric.pixels import Base, base_warp
-from vasa.face.volumetric.shape import face_shape, fit_to_points
+from vasa.face.volumetric.shape import face_shape, fit_to_points, settle_lip_line
 from vasa.face.volumetric.warping import (
     VolumeRefiner,
     WarpCondition,
@@ -191,9 +191,10 @@ class FaceAutoencoder(nn.Module):
             shape = face_shape(appearance.landmarks)
             corners = appearance.landmarks[:, [48, 54], :2].float()
             moved = displacement(corners, controls, shape, lower=False)
-            appearance.landmarks = fit_to_points(
-                appearance.landmarks.float(), pose.float(), points.float(), moved
-            )
+            landmarks = fit_to_points(appearance.landmarks.float(), pose.float(), points.float(), moved)
+            if bool((controls[:, CONTROL_INDEX["jaw"]] < REST_LIMITS["jaw"]).all()):
+                landmarks = settle_lip_line(landmarks, pose.float(), image)
+            appearance.landmarks = landmarks
         return appearance
 
     def own_motion(self, appearance: Appearance) -> Tensor:
