@@ -24,6 +24,7 @@ from vasa.data.synthetic.parameters import (
     PARAMETERS,
     SHAPE_PARAMETERS,
 )
+from vasa.data.synthetic.shading import lights
 from vasa.records import CONTROL_HIGH, CONTROL_INDEX, CONTROL_LOW, CONTROL_NAMES, EMOTIONS, NUM_CONTROLS
 
 
@@ -233,3 +234,26 @@ def test_emotion_controls_are_linear_in_the_weights_and_named_in_the_fixed_order
     assert torch.allclose(emotion_controls(weights), weights @ each)
     distance = torch.cdist(each, each) + 10 * torch.eye(len(EMOTIONS))
     assert distance.min() > 0.4
+
+
+def test_every_parameter_changes_geometry_texture_or_light() -> None:
+    """No parameter is there for show: each changes the head, its paint or its light."""
+    person = make_identities([5])
+    values = person.values.clone()
+    for name, value in (("hair_style", HAIR_STYLES.index("parted")), ("beard_style", 2.0), ("glasses", 1.0)):
+        values[:, PARAMETER_INDEX[name]] = value
+    values[:, PARAMETER_INDEX["skin_tone"]] = 0.2
+
+    def appearance(values: torch.Tensor) -> list[torch.Tensor]:
+        head = Identities(values, person.seeds, "portrait")
+        geometry = head.geometry()
+        light = lights(head)
+        parts = [getattr(geometry, name) for name in geometry.__slots__]
+        return [*parts, *head.textures(64)[:2], light.direction, light.colour, light.harmonics]
+
+    usual = appearance(values)
+    for parameter in PARAMETERS:
+        changed = values.clone()
+        changed[:, PARAMETER_INDEX[parameter.name]] = parameter.high
+        same = [torch.equal(a, b) for a, b in zip(appearance(changed), usual, strict=True)]
+        assert not all(same), parameter.name

@@ -104,7 +104,8 @@ def torso_points(values: Tensor) -> Tensor:
     depth = torch.where(cos > 0, level["front"][:, None], level["back"][:, None])
     radius = ((sin.abs() / width) ** 2.3 + (cos.abs() / depth) ** 2.3) ** (-1 / 2.3)
     collar = 1 - smoothstep(t, 0.0, 0.5)[:, None]
-    y = level["y"][:, None] - (0.5 + 0.5 * cos) * 0.20 * collar + 0.06 * sin.abs() * collar
+    neckline = 0.13 + 0.14 * values[:, PARAMETER_INDEX["collar"], None, None]
+    y = level["y"][:, None] - (0.5 + 0.5 * cos) ** 2 * neckline * collar + 0.06 * sin.abs() * collar
     return torch.stack([radius * sin, y.expand_as(radius), radius * cos - 0.06], -1).flatten(1, 2)
 
 

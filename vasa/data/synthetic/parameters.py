@@ -113,7 +113,7 @@ LOOK_PARAMETERS = (
     Parameter("glasses_tone", 0.0, 0.0, 0.0, 1.0, "colour of the frame"),
     Parameter("cloth_hue", 0.0, 0.0, 0.0, 1.0, "hue of the clothes"),
     Parameter("cloth_tone", 0.0, 0.0, 0.08, 0.75, "brightness of the clothes"),
-    Parameter("collar", 0.0, 0.0, 0.0, 1.0, "round neck, V neck or collar"),
+    Parameter("collar", 0.0, 0.0, 0.0, 1.0, "neckline high or low"),
     Parameter("light_yaw", 0.0, 0.6, -1.3, 1.3, "direction of the key light, radians"),
     Parameter("light_pitch", 0.55, 0.3, -0.2, 1.1, "height of the key light, radians"),
     Parameter("light_key", 0.85, 0.2, 0.45, 1.3, "strength of the key light"),

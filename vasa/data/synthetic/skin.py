@@ -111,7 +111,9 @@ class SkinPainter:
         zone = gaussian(t.x, 0, 0.12) * gaussian(t.y, -0.2, 0.3) + gaussian(t.x, 0, 0.3) * gaussian(
             t.y, 0.5, 0.2
         )
-        gloss = 0.45 + 0.35 * zone + 0.5 * lips + 0.15 * self.noise(20, 48, 48)
+        gloss = (
+            (0.20 + 0.70 * self.get("skin_gloss")) + 0.35 * zone + 0.5 * lips + 0.15 * self.noise(20, 48, 48)
+        )
         gloss = (
             gloss
             * (1 - t.inner * (t.s < 7))
