@@ -144,9 +144,9 @@ LIP_SEARCH = 0.07
 def settle_lip_line(landmarks: Tensor, pose: Tensor, image: Tensor) -> Tensor:
     """Landmarks (B, 68, 3) with the mouth moved up or down onto the dark line between closed lips.
 
-    image (B, 3, H, H) in [-1, 1]. Detectors see a mouth's corners to a few pixels, which is enough to cut a lip
-    in half; the line itself is the darkest row nearby. Among rows, darkness (in standard deviations) competes
-    with the squared distance from where the line was believed to be (0.05 head units count as one).
+    image (B, 3, H, H) in [-1, 1]. Detectors see a mouth's corners to a few pixels, which is enough to cut a
+    lip in half; the line itself is the darkest row nearby. Among rows, darkness (in standard deviations)
+    competes with the squared distance from where the line was believed to be (0.05 head units count as one).
     """
     shape = face_shape(landmarks)
     offsets = torch.linspace(-LIP_SEARCH, LIP_SEARCH, 29, device=image.device)
