@@ -249,11 +249,12 @@ def test_every_parameter_changes_geometry_texture_or_light() -> None:
         geometry = head.geometry()
         light = lights(head)
         parts = [getattr(geometry, name) for name in geometry.__slots__]
-        return [*parts, *head.textures(64)[:2], light.direction, light.colour, light.harmonics]
+        return [*parts, *head.textures(160)[:2], light.direction, light.colour, light.harmonics]
 
     usual = appearance(values)
     for parameter in PARAMETERS:
         changed = values.clone()
-        changed[:, PARAMETER_INDEX[parameter.name]] = parameter.high
+        column = PARAMETER_INDEX[parameter.name]
+        changed[:, column] = parameter.low if values[0, column] >= parameter.high else parameter.high
         same = [torch.equal(a, b) for a, b in zip(appearance(changed), usual, strict=True)]
         assert not all(same), parameter.name
