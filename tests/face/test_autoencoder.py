@@ -133,4 +133,4 @@ def test_features_lie_where_a_detector_saw_them(model, images):
     five = torch.stack([appearance.landmarks[:, group].mean(1) for group in FIVE_GROUPS], 1)
     seen = project(five, appearance.pose)
     torch.testing.assert_close(seen[:, :3], points[:, :3], atol=0.02, rtol=0)
-    torch.testing.assert_close(seen[:, 3:], points[:, 3:], atol=0.08, rtol=0)  # the lip line settles in the picture
+    torch.testing.assert_close(seen[:, 3:], points[:, 3:], atol=0.08, rtol=0)  # settled in the picture

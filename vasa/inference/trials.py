@@ -36,6 +36,7 @@ from vasa.data.trials import (
     to_uint8,
     true_frames,
 )
+from vasa.device import fast_precision
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.pipeline import TalkingFace, feature_chunks
 from vasa.inference.retarget import Retargeter
@@ -240,7 +241,9 @@ class Trials:
         return self._batched(self.space.encode(self._pixels(source[None])), motion)
 
     def _batched(self, appearance: object, motion: Tensor) -> Tensor:
-        return torch.cat([to_uint8(self.space.render(appearance, part)).cpu() for part in motion.split(8)])
+        with fast_precision(self.face.device):  # as infer.py renders
+            made = [to_uint8(self.space.render(appearance, part).float()).cpu() for part in motion.split(8)]
+        return torch.cat(made)
 
     def _follow(self, frames: list[np.ndarray]) -> tuple[list[Crop], np.ndarray | None]:
         """The first frame's crop for all, moved along where the face wanders, and the first face's five

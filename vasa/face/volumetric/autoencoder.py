@@ -46,7 +46,8 @@ class Appearance:
 
     volume (B, C, D, h, h) canonical; identity (B, c, 4, 4) z_id; landmarks (B, 68, 3) neutral, head frame;
     pose (B, 6) and dynamics (B, E) of the portrait itself; features of E_app, finest first; small
-    (B, 3, S, S) and pixels (B, 3, H, H) its pixels.
+    (B, 3, S, S) and pixels (B, 3, H, H) its pixels. residual (B,): share of the learned residual flow that is
+    used.
     """
 
     volume: Tensor
@@ -57,6 +58,7 @@ class Appearance:
     features: list[Tensor]
     small: Tensor
     pixels: Tensor
+    residual: Tensor
 
     def __getitem__(self, index: int | slice | Tensor) -> Appearance:
         def picked(value: Any) -> Any:  # a tensor, or a list of them
@@ -94,6 +96,12 @@ def _resize(image: Tensor, size: int) -> Tensor:
         return F.interpolate(image.float(), (size, size), mode="bilinear", antialias=image.shape[-1] > size)
 
 
+PHOTO_RESIDUAL = 0.4
+"""Share of the residual flow on portraits that a detector found.
+
+It was learned on procedural heads: on eight real clips (PSNR in the face box) all of it was 0.15 dB worse than
+the geometric warp alone, and half of it 0.3 dB better.
+"""
 REST_LIMITS = {"blink_left": 0.9, "blink_right": 0.9, "jaw": 0.3}
 """Controls of a portrait that are believed above these values even when its expression counts as its rest."""
 
@@ -172,9 +180,11 @@ class FaceAutoencoder(nn.Module):
         """Portraits (B, 3, H, H) in [-1, 1], H >= S -> Appearance; H is kept for rendering.
 
         points (B, 5, 2): where a face detector saw eyes, nose tip and mouth corners (image coordinates);
-        corrects where the features of this face are. resting: the share of the portrait's expression that
-        counts as how this face looks at rest, so that motion is added to it; what is plainly open or shut
-        (REST_LIMITS) stays an expression.
+        corrects where the features of this face are, and marks it as a photograph (PHOTO_RESIDUAL). resting:
+        the share of the portrait's expression that counts as how this face looks at rest, so that motion is
+        added to it; what is plainly open or shut (REST_LIMITS) stays an expression.
+
+        Raises: ValueError for another shape of image.
         """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[-1] != image.shape[-2]:
             raise ValueError(
@@ -195,6 +205,7 @@ class FaceAutoencoder(nn.Module):
             if bool((controls[:, CONTROL_INDEX["jaw"]] < REST_LIMITS["jaw"]).all()):
                 landmarks = settle_lip_line(landmarks, pose.float(), image)
             appearance.landmarks = landmarks
+            appearance.residual = torch.full_like(appearance.residual, PHOTO_RESIDUAL)
         return appearance
 
     def own_motion(self, appearance: Appearance) -> Tensor:
@@ -215,7 +226,9 @@ class FaceAutoencoder(nn.Module):
         canonical = sample_volume(seen, grid)
         canonical = sample_volume(canonical, self.grid + offsets)
         volume = self.refiner(canonical)
-        return Appearance(volume, identity, landmarks, pose, dynamics, features, small, pixels)
+        return Appearance(
+            volume, identity, landmarks, pose, dynamics, features, small, pixels, torch.ones_like(pose[:, 0])
+        )
 
     # ------------------------------------------------------------------ rendering
 
@@ -285,7 +298,7 @@ class FaceAutoencoder(nn.Module):
     def _compose(self, appearance: Appearance, base: Base, decoded: Decoded) -> Rendering:
         """Warped pixels at the portrait's own size, replaced by corrected ones where the mask allows."""
         assert decoded.flow is not None and decoded.mask_logit is not None
-        flow = base.flow + decoded.flow
+        flow = base.flow + decoded.flow * appearance.residual[:, None, None, None]
         warped = sample_image(appearance.small.float(), flow)
         alpha = base.synthesis[:, None] * torch.sigmoid(decoded.mask_logit)
         synthesised = warped + decoded.colour
