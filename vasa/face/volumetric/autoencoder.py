@@ -99,8 +99,8 @@ def _resize(image: Tensor, size: int) -> Tensor:
 PHOTO_RESIDUAL = 0.4
 """Share of the residual flow on portraits that a detector found.
 
-It was learned on procedural heads: on eight real clips (PSNR in the face box) all of it was 0.15 dB worse than
-the geometric warp alone, and half of it 0.3 dB better.
+It was learned on procedural heads: on eight real clips (PSNR in the face box) all of it was 0.15 dB worse
+than the geometric warp alone, and half of it 0.3 dB better.
 """
 REST_LIMITS = {"blink_left": 0.9, "blink_right": 0.9, "jaw": 0.3}
 """Controls of a portrait that are believed above these values even when its expression counts as its rest."""
