@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vasa.audio import read_audio
 from vasa.checkpoint import atomic_path
@@ -58,6 +59,7 @@ def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
     Raises: ValueError, FileNotFoundError, OSError, each in one sentence; nothing half-written stays behind.
     """
     started = time.perf_counter()
+    torch.set_num_threads(config.threads)
     files = output_files(config)
     check_video_path(files.video)
     gaze_yaw, gaze_pitch = math.radians(config.gaze_yaw), math.radians(config.gaze_pitch)

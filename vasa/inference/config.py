@@ -53,6 +53,8 @@ class InferRun:
     guidance: GuidanceOverride = field(default_factory=GuidanceOverride)
     size: int = 512  # px, largest side of the video; smaller faces keep their own resolution
     batch_frames: int = 8  # frames rendered at once
+    # CPU threads of torch: a frame is too small to gain much from more, and on a busy machine more lose a lot
+    threads: int = 1
     seconds: float = 10.0  # of synthetic speech where no audio is given
 
     allow_centre_crop: bool = False  # use the middle of a picture in which no face is found
@@ -67,6 +69,8 @@ class InferRun:
             raise ValueError(f"keep_expression is {self.keep_expression:g}; wanted 0 to 1.")
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps is {self.steps}; wanted at least 1.")
+        if self.threads < 1:
+            raise ValueError(f"threads is {self.threads}; wanted at least 1.")
         if self.batch_frames < 1:
             raise ValueError(f"batch_frames is {self.batch_frames}; wanted at least 1.")
         if not 0.04 <= self.seconds <= 3600:
