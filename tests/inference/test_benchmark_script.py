@@ -8,8 +8,9 @@ import torch
 
 from vasa.inference.bundle import bundle
 from vasa.inference.config import BundleRun
-from vasa.pretrained.config import IdentityNetConfig, LandmarkNetConfig, RegionNetConfig
-from vasa.pretrained.expression import EmotionNet, ExpressionNet
+from vasa.pretrained.config import EmotionNetConfig, IdentityNetConfig, LandmarkNetConfig, RegionNetConfig
+from vasa.pretrained.emotion import EmotionNet
+from vasa.pretrained.expression import ExpressionNet
 from vasa.pretrained.files import save_network
 from vasa.pretrained.identity import IdentityNet
 from vasa.pretrained.landmarks import LandmarkNet
@@ -28,7 +29,7 @@ def judges(tmp_path_factory):
         "landmarks": LandmarkNet(points),
         "judge_pose": LandmarkNet(points),
         "judge_expression": ExpressionNet(RegionNetConfig(**regions)),
-        "judge_emotion": EmotionNet(RegionNetConfig(outputs=8, **regions)),
+        "judge_emotion": EmotionNet(EmotionNetConfig(hidden=8)),
         "judge_identity": IdentityNet(IdentityNetConfig(widths=SMALL[:4], embedding_dim=8)),
     }
     for name, network in networks.items():

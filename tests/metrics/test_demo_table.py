@@ -20,12 +20,13 @@ from vasa.data.trials import (
 )
 from vasa.metrics.demo_table import table
 from vasa.metrics.report import Row
-from vasa.pretrained.config import IdentityNetConfig, LandmarkNetConfig, RegionNetConfig
-from vasa.pretrained.expression import EmotionNet, ExpressionNet
+from vasa.pretrained.config import EmotionNetConfig, IdentityNetConfig, LandmarkNetConfig, RegionNetConfig
+from vasa.pretrained.emotion import EmotionNet
+from vasa.pretrained.expression import ExpressionNet
 from vasa.pretrained.identity import IdentityNet
 from vasa.pretrained.judges import Judges
 from vasa.pretrained.landmarks import LandmarkNet
-from vasa.records import AUDIO_HZ, EMOTIONS
+from vasa.records import EMOTIONS
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def judges() -> Judges:
     return Judges(
         LandmarkNet(LandmarkNetConfig(size=64, widths=small, decoder_width=8)).eval(),
         ExpressionNet(RegionNetConfig(widths=small[:4], squeeze=4, hidden=8)).eval(),
-        EmotionNet(RegionNetConfig(outputs=8, widths=small[:4], squeeze=4, hidden=8)).eval(),
+        EmotionNet(EmotionNetConfig(hidden=8)).eval(),
         IdentityNet(IdentityNetConfig(widths=small[:4], embedding_dim=8)).eval(),
     )
 
@@ -117,10 +118,10 @@ def test_real_clips_are_measured_against_copying_and_against_the_warp(judges) ->
 
 def test_photographs_without_a_detector_say_so(judges) -> None:
     picture = torch.randint(256, (3, 64, 64), dtype=torch.uint8)
-    audio = torch.randn(AUDIO_HZ).mul(0.1).numpy()
+    jaw = torch.rand(25)
     yaw = torch.linspace(-math.radians(15), math.radians(15), 3)
     made, turned = picture[None].repeat(25, 1, 1, 1), picture[None].repeat(3, 1, 1, 1)
-    photo = Photograph("a", picture, torch.tensor([-0.5, -0.5, 0.5, 0.5]), audio, made, yaw, turned)
+    photo = Photograph("a", picture, torch.tensor([-0.5, -0.5, 0.5, 0.5]), jaw, made, yaw, turned)
     rows = _by_name(Outcomes(photographs=[photo]), judges)
     assert rows["photographs: sharpness of the face, of the source's"].value == pytest.approx(1.0)
     assert rows["photographs: face found again, of all frames"].value is None

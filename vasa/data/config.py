@@ -126,6 +126,21 @@ class FramePairsConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class EmotionClipsConfig:
+    """Talking clips of which only expression and emotion are used."""
+
+    num_clips: int = 2000
+    seed: int = JUDGE_SEEDS.start
+    seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.num_clips < 1 or self.seconds < 1:
+            raise ValueError(
+                f"emotion clips: {self.num_clips} of {self.seconds} s; wanted at least one of at least 1 s."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
 class TrialsConfig:
     """How much of everything the table of a checkpoint's numbers is measured on.
 
@@ -140,7 +155,7 @@ class TrialsConfig:
     clip_seconds: float = 4.0
     true_clips: int = 8  # of those, rendered truly as well: the judge's ceiling
     asked_clips: int = 48  # with gaze, distance and emotion asked for
-    asked_frames: int = 6  # of each that are looked at
+    asked_frames: int = 12  # of each that are looked at
     recording_seconds: float = 10.0  # of each real recording
     real_frames: int = 12  # of each real clip
     photo_size: int = 256  # px

@@ -106,14 +106,14 @@ class RealClip:
 class Photograph:
     """A real photograph or painting.
 
-    source: (3, H, H); box: the face in it (4,). made: speaking frames (T, 3, H, H) with their audio. turned:
-    (Y, 3, H, H) under commanded yaw (Y,), radians from the portrait's own.
+    source: (3, H, H); box: the face in it (4,). made: speaking frames (T, 3, H, H). jaw: how far the mouth
+    that belongs to the speech opens (T,). turned: (Y, 3, H, H) under commanded yaw (Y,), radians from its own.
     """
 
     name: str
     source: Tensor
     box: Tensor
-    audio: np.ndarray
+    jaw: Tensor
     made: Tensor
     commanded_yaw: Tensor
     turned: Tensor
@@ -189,6 +189,12 @@ def spoken_clips(config: TrialsConfig) -> SyntheticClips:
         spoken=spoken,
     )
     return SyntheticClips("test", clips)
+
+
+def speaking(clip: Clip) -> bool:
+    """Whether anybody speaks in a clip: a few hold nothing but noise, and mouths that stay closed."""
+    assert clip.truth.animation is not None
+    return float(clip.truth.animation.controls[:, CONTROL_INDEX["jaw"]].std()) > 0.02
 
 
 def asked_values(config: TrialsConfig) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -31,6 +31,7 @@ from vasa.data.trials import (
     asked_values,
     portrait_of,
     reenactment_trial,
+    speaking,
     spoken_clips,
     to_float,
     to_uint8,
@@ -43,7 +44,7 @@ from vasa.inference.retarget import Retargeter
 from vasa.preprocess.crop import Crop, cut
 from vasa.pretrained.crops import face_boxes
 from vasa.pretrained.landmarks import LandmarkNet
-from vasa.records import AUDIO_HZ, SAMPLES_PER_FRAME, VIDEO_FPS, Conditions
+from vasa.records import AUDIO_HZ, CONTROL_INDEX, SAMPLES_PER_FRAME, VIDEO_FPS, Conditions
 from vasa.video import VideoReader
 
 log = logging.getLogger(__name__)
@@ -178,25 +179,29 @@ class Trials:
     def photograph(self, skipped: dict[str, str]) -> Iterator[Photograph]:
         """Real photographs: speaking, and turned to commanded yaw."""
         clips = spoken_clips(self.config)
+        spoken = [clip for clip in (clips.animation_only(i) for i in range(len(clips))) if speaking(clip)]
         for index, path in enumerate(self._files("image")):
             try:
                 portrait = self.face.prepare(path, self.config.photo_size)
             except ValueError as error:
                 skipped[path.name] = str(error)
                 continue
-            audio = clips.animation_only(index % len(clips)).audio
-            audio = audio[: int(self.config.photo_seconds * VIDEO_FPS) * SAMPLES_PER_FRAME]
-            raw = self._raw_motion(audio, Conditions(), self.config.seed + index)
-            spoken = Retargeter(self.space, portrait.motion)(raw)
+            clip = spoken[index % len(spoken)]
+            assert clip.truth.animation is not None
+            num_frames = min(clip.num_frames, int(self.config.photo_seconds * VIDEO_FPS))
+            raw = self._raw_motion(
+                clip.audio[: num_frames * SAMPLES_PER_FRAME], Conditions(), self.config.seed
+            )
+            motion = Retargeter(self.space, portrait.motion, "relative", 0.5)(raw)
+            jaw = clip.truth.animation.controls[:num_frames, CONTROL_INDEX["jaw"]]
             yaw = torch.linspace(-YAW_RANGE_RAD, YAW_RANGE_RAD, self.config.yaw_steps)
             turned = portrait.motion.repeat(len(yaw), 1)
             turned[:, self.space.layout.rotation.start] += yaw.to(turned.device)
             source = self._tensor(portrait.picture)
-            small = self._pixels(source[None])
-            box = face_boxes(self.landmarks.predict(small).landmarks)[0].cpu()
-            made = self._batched(portrait.appearance, spoken)
+            box = face_boxes(self.landmarks.predict(self._pixels(source[None])).landmarks)[0].cpu()
+            made = self._batched(portrait.appearance, motion)
             turned = self._batched(portrait.appearance, turned)
-            yield Photograph(path.stem, source, box, audio, made, yaw, turned)
+            yield Photograph(path.stem, source, box, jaw, made, yaw, turned)
 
     # Parts
 

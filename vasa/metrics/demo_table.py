@@ -29,7 +29,7 @@ def table(
             *(reenactment_rows(outcomes.reenactment, judges, psnr_gain_db) if outcomes.reenactment else []),
             *(speech_rows(outcomes.spoken, judges) if outcomes.spoken else []),
             *(condition_rows(outcomes.asked, outcomes.asked_true, judges) if outcomes.asked else []),
-            *recording_rows(outcomes.recordings, judges, missing),
+            *recording_rows(outcomes.recordings, outcomes.spoken, judges, missing),
             *real_clip_rows(outcomes.real_clips, missing),
             *photograph_rows(outcomes.photographs, judges, detector, missing),
             *([speed_row(outcomes.spoken)] if outcomes.spoken else []),

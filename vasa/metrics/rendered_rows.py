@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vasa.data.trials import AskedClip, Reenactment, ReenactmentTrial, SpokenClip, to_float
+from vasa.data.trials import AskedClip, Reenactment, ReenactmentTrial, SpokenClip, speaking, to_float
 from vasa.metrics.correlation import mean_over_clips, pearson, share_of_ceiling, shuffled_over_clips
 from vasa.metrics.identity import change_share, distance_between_people, verification_accuracy
 from vasa.metrics.pose import DEGREES, axis_errors, error_beyond_judge, jitter_ratio
@@ -153,16 +153,16 @@ def speech_rows(clips: list[SpokenClip], judges: Judges) -> list[Row]:
     measured = [judges.measure(clip.made).controls[:, JAW] for clip in clips]
     animations = [clip.clip.truth.animation for clip in clips]
     wanted = [a.controls[:, JAW] for a in animations if a is not None]
-    speaking = [i for i, w in enumerate(wanted) if float(w.std()) > 0.02]
-    measured_s, wanted_s = [measured[i] for i in speaking], [wanted[i] for i in speaking]
+    spoken = [i for i, clip in enumerate(clips) if speaking(clip.clip)]
+    measured_s, wanted_s = [measured[i] for i in spoken], [wanted[i] for i in spoken]
     true = [
         (judges.measure(c.true).controls[:, JAW], wanted[i])
         for i, c in enumerate(clips)
-        if c.true is not None and i in speaking
+        if c.true is not None and i in spoken
     ]
     ceiling = f"r {mean_over_clips([t for t, _ in true], [w for _, w in true]):.2f}" if true else ""
     tracks = [a.pose for a in animations if a is not None]
-    note = f"mean over {len(speaking)} clips in which somebody speaks"
+    note = f"mean over {len(spoken)} clips in which somebody speaks"
     return [
         Row(
             name="audio-driven mouth opening on unseen speech",
@@ -218,7 +218,7 @@ def _responses(clips: list[AskedClip], judges: Judges) -> dict[str, float]:
         frames = seen.controls[open_eyed] if open_eyed.any() else seen.controls
         gaze.append(frames[:, :2].mean(0))
         distance.append(seen.pose[:, 5].neg().exp().mean())
-        emotion.append(seen.emotion.mean(0))
+        emotion.append(judges.felt(seen))
     asked_gaze = torch.stack([c.gaze for c in clips])
     asked_emotion = torch.stack([c.emotion for c in clips])[:, 1:]
     return {

@@ -34,7 +34,7 @@ class LandmarkNetConfig:
 
 @dataclass(kw_only=True, slots=True)
 class RegionNetConfig:
-    """Expression controls or emotion weights (`outputs` numbers) from frontalised crops of eyes and mouth."""
+    """Expression controls (`outputs` numbers) from frontalised crops of eyes and mouth."""
 
     outputs: int = 11
     widths: list[int] = field(default_factory=lambda: [24, 40, 64, 80])  # at 1/2, 1/4, 1/8, 1/16 of the crops
@@ -44,6 +44,17 @@ class RegionNetConfig:
 
     def __post_init__(self) -> None:
         _check_trunk("region network", self.trunk, self.widths)
+
+
+@dataclass(kw_only=True, slots=True)
+class EmotionNetConfig:
+    """Emotion weights from the mean controls of a stretch of frames."""
+
+    hidden: int = 64
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1:
+            raise ValueError(f"emotion network: hidden is {self.hidden}; wanted at least 1.")
 
 
 @dataclass(kw_only=True, slots=True)

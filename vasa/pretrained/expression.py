@@ -1,9 +1,9 @@
-"""Expression controls and emotion from frontalised crops of eyes and mouth.
+"""Expression controls from frontalised crops of eyes and mouth.
 
-``ExpressionNet`` says the eleven controls of records.py (the gaze among them), ``EmotionNet`` the weights
-of the eight emotions; both read the same two crops, cut by landmarks they are given, at about twice the
-resolution of a 128 px frame. Weights: ``judge_expression``, ``judge_emotion`` (measure, never in a loss)
-and ``teacher_expression`` (in losses, never measures): other seeds, other people, another trunk.
+``ExpressionNet`` says the eleven controls of records.py (the gaze among them) from two crops, cut by
+landmarks it is given, at about twice the resolution of a 128 px frame. Weights: ``judge_expression``
+(measures, is in no loss) and ``teacher_expression`` (in losses, never measures): other seeds, other people,
+another trunk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vasa.pretrained.config import RegionNetConfig
 from vasa.pretrained.crops import EYES, MOUTH, Region, region_crop
 from vasa.pretrained.files import load_network
 from vasa.pretrained.trunk import Trunk
-from vasa.records import CONTROL_INDEX, EMOTIONS, NUM_CONTROLS
+from vasa.records import CONTROL_INDEX, NUM_CONTROLS
 
 
 class RegionReader(nn.Module):
@@ -36,14 +36,17 @@ class RegionReader(nn.Module):
         return self.read(self.squeeze(self.trunk(crop)[-1]).flatten(1))
 
 
-class RegionNet(nn.Module):
-    """images (B, 3, S, S) in [-1, 1] and landmarks (B, 68, 2) in image coordinates -> (B, outputs).
+class ExpressionNet(nn.Module):
+    """images (B, 3, S, S) in [-1, 1], landmarks (B, 68, 2) -> controls (B, 11), order and units of
+    CONTROL_NAMES.
 
     Differentiable in the images; landmarks only place the crops and get no gradient.
     """
 
     def __init__(self, config: RegionNetConfig) -> None:
         super().__init__()
+        if config.outputs != NUM_CONTROLS:
+            raise ValueError(f"expression network: outputs is {config.outputs}; wanted {NUM_CONTROLS}.")
         self.config = config
         self.eyes = RegionReader(config, EYES)
         self.mouth = RegionReader(config, MOUTH)
@@ -60,30 +63,6 @@ class RegionNet(nn.Module):
     def from_pretrained(cls, path: str | Path) -> Self:
         """Reads a network this project trained. Raises: FileNotFoundError, CheckpointError."""
         return load_network(cls, RegionNetConfig, path)
-
-
-class ExpressionNet(RegionNet):
-    """Controls (B, 11) in the order and units of CONTROL_NAMES."""
-
-    def __init__(self, config: RegionNetConfig) -> None:
-        if config.outputs != NUM_CONTROLS:
-            raise ValueError(f"expression network: outputs is {config.outputs}; wanted {NUM_CONTROLS}.")
-        super().__init__(config)
-
-
-class EmotionNet(RegionNet):
-    """Weights (B, 8) of EMOTIONS, in [0, 1]; the first (neutral) is what the others leave of 1."""
-
-    def __init__(self, config: RegionNetConfig) -> None:
-        if config.outputs != len(EMOTIONS):
-            raise ValueError(f"emotion network: outputs is {config.outputs}; wanted {len(EMOTIONS)}.")
-        super().__init__(config)
-
-    def logits(self, images: Tensor, landmarks: Tensor) -> Tensor:
-        return super().forward(images, landmarks)
-
-    def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
-        return self.logits(images, landmarks).softmax(-1)
 
 
 def blink(controls: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vasa.pretrained.expression import EmotionNet, ExpressionNet
+from vasa.pretrained.emotion import EmotionNet
+from vasa.pretrained.expression import ExpressionNet
 from vasa.pretrained.identity import IdentityNet
 from vasa.pretrained.landmarks import LandmarkNet
 from vasa.pretrained.registry import path_of
@@ -23,14 +24,14 @@ CHUNK = 50
 
 @dataclass(slots=True)
 class Measurement:
-    """What judges say of T frames: pose (T, 6), landmarks (T, 68, 2), controls (T, 11), emotion (T, 8)
-    weights that sum to 1, identity (T, E) unit vectors.
+    """What judges say of T frames.
+
+    pose (T, 6), landmarks (T, 68, 2), controls (T, 11), identity (T, E) unit vectors.
     """
 
     pose: Tensor
     landmarks: Tensor
     controls: Tensor
-    emotion: Tensor
     identity: Tensor
 
 
@@ -74,9 +75,14 @@ class Judges:
                     seen.pose,
                     seen.landmarks,
                     self.expression(images, seen.landmarks),
-                    self.emotion(images, seen.landmarks),
                     self.identity(images, seen.landmarks),
                 )
             )
         names = [field.name for field in fields(Measurement)]
         return Measurement(**{n: torch.cat([getattr(part, n) for part in parts]).cpu() for n in names})
+
+    @torch.inference_mode()
+    def felt(self, seen: Measurement) -> Tensor:
+        """The emotion (8,) that a stretch of frames shows: weights over EMOTIONS that sum to 1."""
+        device = next(self.emotion.parameters()).device
+        return self.emotion(seen.controls.mean(0, keepdim=True).to(device))[0].cpu()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vasa.data.config import PoolConfig
-from vasa.pretrained.config import IdentityNetConfig, LandmarkNetConfig, RegionNetConfig
+from vasa.data.config import EmotionClipsConfig, PoolConfig
+from vasa.pretrained.config import EmotionNetConfig, IdentityNetConfig, LandmarkNetConfig, RegionNetConfig
 from vasa.training.config import LoopConfig, OptimizerConfig
 
+NUM_CONTROLS = 11  # of records.py, which imports torch
 KINDS = ("landmarks", "expression", "emotion", "identity")
 
 
@@ -46,7 +47,7 @@ class JudgeConfig:
     """One network to train. kind says which of the sizes below is read."""
 
     kind: str = "landmarks"  # landmarks, expression, emotion or identity
-    pools: list[str] = field(default_factory=list)  # names in TrainJudgesRun.pools
+    pools: list[str] = field(default_factory=list)  # names in TrainJudgesRun.pools; emotion needs none
     validation_pools: list[str] = field(default_factory=list)
     seed: int = 0
     steps: int = 1000
@@ -54,11 +55,20 @@ class JudgeConfig:
     landmarks: LandmarkNetConfig = field(default_factory=LandmarkNetConfig)
     regions: RegionNetConfig = field(default_factory=RegionNetConfig)
     identity: IdentityNetConfig = field(default_factory=IdentityNetConfig)
+    emotion: EmotionNetConfig = field(default_factory=EmotionNetConfig)
+    emotion_clips: EmotionClipsConfig = field(default_factory=EmotionClipsConfig)
+    stretch_frames: int = 12  # whose mean expression the emotion is read from
+    # what the expression judge gets wrong in such a mean, by control: standard deviations, learned under
+    reading_noise: list[float] = field(
+        default_factory=lambda: [0.04, 0.05, 0.07, 0.07, 0.18, 0.15, 0.05, 0.14, 0.08, 0.1, 0.1]
+    )
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"judge kind {self.kind!r} is unknown; wanted one of {', '.join(KINDS)}.")
+        if len(self.reading_noise) != NUM_CONTROLS or not 1 <= self.stretch_frames <= 16:
+            raise ValueError("judge: wanted reading_noise of 11 numbers, stretch_frames of 1 to 16.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -83,7 +93,7 @@ class TrainJudgesRun:
             raise ValueError(f"only={unknown} is unknown; wanted some of {', '.join(self.judges)}.")
         for name, judge in self.judges.items():
             missing = [pool for pool in [*judge.pools, *judge.validation_pools] if pool not in self.pools]
-            if missing or not judge.pools:
+            if missing or (not judge.pools and judge.kind != "emotion"):
                 raise ValueError(
                     f"judges.{name} learns from pools {judge.pools}, of which {missing} do not exist."
                 )

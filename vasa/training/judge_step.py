@@ -5,12 +5,16 @@ A judge step joins a network, its augmentation and its loss; the loop does the r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vasa.data.judge_pools import FrameSampler
-from vasa.pretrained.expression import EmotionNet, ExpressionNet
+from vasa.data.emotion_clips import EmotionClips, emotion_clips
+from vasa.data.judge_pools import FrameSampler, Pool
+from vasa.pretrained.emotion import EmotionNet
+from vasa.pretrained.expression import ExpressionNet
 from vasa.pretrained.identity import IdentityNet
 from vasa.pretrained.landmarks import LandmarkNet
 from vasa.records import CONTROL_INDEX, CONTROL_NAMES
@@ -27,13 +31,11 @@ IDENTITY_SCALE, IDENTITY_MARGIN = 20.0, 0.2
 """
 
 
-def build_network(config: JudgeConfig) -> nn.Module:
-    """The network of a judge, fresh, from the torch seed in force."""
-    if config.kind == "landmarks":
-        return LandmarkNet(config.landmarks)
-    if config.kind == "identity":
-        return IdentityNet(config.identity)
-    return {"expression": ExpressionNet, "emotion": EmotionNet}[config.kind](config.regions)
+def build_step(config: JudgeConfig, pools: list[Pool], batch_size: int) -> JudgeStep | EmotionStep:
+    """The step of a judge of any kind, its network fresh from the torch seed in force."""
+    if config.kind == "emotion":
+        return EmotionStep(config, emotion_clips(config.emotion_clips), batch_size)
+    return JudgeStep(config, FrameSampler(pools, batch_size, config.seed))
 
 
 class JudgeStep:
@@ -44,7 +46,11 @@ class JudgeStep:
 
     def __init__(self, config: JudgeConfig, frames: FrameSampler) -> None:
         self.config, self.frames = config, frames
-        self.network = build_network(config)
+        self.network: nn.Module = {
+            "landmarks": lambda: LandmarkNet(config.landmarks),
+            "expression": lambda: ExpressionNet(config.regions),
+            "identity": lambda: IdentityNet(config.identity),
+        }[config.kind]()
         self.people = nn.Linear(config.identity.embedding_dim, frames.num_people, bias=False)
         self.module = nn.ModuleDict({"network": self.network})
         if config.kind == "identity":
@@ -63,7 +69,6 @@ class JudgeStep:
         parts = {
             "landmarks": self._landmarks,
             "expression": self._expression,
-            "emotion": self._emotion,
             "identity": self._identity,
         }[self.config.kind](batch)
         return {"total": torch.stack(list(parts.values())).sum(), **parts}
@@ -83,17 +88,44 @@ class JudgeStep:
         huber = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.5)
         return {"controls": (huber * visible_controls(batch.controls)).mean()}
 
-    def _emotion(self, batch: JudgeBatch) -> dict[str, Tensor]:
-        assert isinstance(self.network, EmotionNet)
-        log_odds = self.network.logits(batch.images, batch.landmarks).log_softmax(-1)
-        cross_entropy = -(batch.emotion * log_odds).sum(-1)
-        return {"emotion": _mean(cross_entropy, batch.has_emotion)}
-
     def _identity(self, batch: JudgeBatch) -> dict[str, Tensor]:
         embedding = self.network(batch.images, batch.landmarks)
         cosine = F.linear(embedding, F.normalize(self.people.weight.float(), dim=-1))
         margin = F.one_hot(batch.person, cosine.shape[-1]) * IDENTITY_MARGIN
         return {"identity": F.cross_entropy(IDENTITY_SCALE * (cosine - margin), batch.person)}
+
+
+@dataclass(slots=True)
+class EmotionBatch:
+    """controls (B, 11): means of stretches as the expression judge would read them. emotion (B, 8)."""
+
+    controls: Tensor
+    emotion: Tensor
+
+
+class EmotionStep:
+    """Batches and loss of the emotion judge:
+
+    True expressions of clips, under what the expression judge gets wrong.
+    """
+
+    def __init__(self, config: JudgeConfig, clips: EmotionClips, batch_size: int) -> None:
+        self.config, self.clips, self.batch_size = config, clips, batch_size
+        self.network = EmotionNet(config.emotion)
+        self.module = nn.ModuleDict({"network": self.network})
+
+    def batch_at(self, step: int) -> EmotionBatch:
+        """A pure function of (seed, step)."""
+        generator = torch.Generator().manual_seed(mix(self.config.seed, step, 1))
+        chosen = torch.randint(len(self.clips.emotion), (self.batch_size,), generator=generator)
+        controls, emotion = self.clips.stretch(chosen, self.config.stretch_frames, generator)
+        noise = torch.randn(tuple(controls.shape), generator=generator)
+        return EmotionBatch(controls + noise * torch.tensor(self.config.reading_noise), emotion)
+
+    def loss(self, batch: EmotionBatch, step: int) -> dict[str, Tensor]:
+        """Cross-entropy against the weights."""
+        log_weights = self.network.logits(batch.controls).log_softmax(-1)
+        return {"total": -(batch.emotion * log_weights).sum(-1).mean()}
 
 
 def point_error(predicted: Tensor, wanted: Tensor, pose: Tensor) -> Tensor:
