@@ -37,6 +37,15 @@ def test_a_bundle_speaks(bundled, drawn_face):
     assert all((a == b).all() for a, b in zip(frames, again, strict=True))
 
 
+def test_notes_stand_in_the_card(runs, tmp_path):
+    folder = bundle(
+        BundleRun(
+            face=runs, motion=runs / "motion.safetensors", output=tmp_path / "n", notes="Trained on a Sunday."
+        )
+    )
+    assert "Trained on a Sunday." in (folder / "README.md").read_text()
+
+
 def test_a_bundle_holds_half_precision_its_facts_and_a_card(bundled, runs):
     assert sorted(path.name for path in bundled.iterdir()) == [
         "README.md",

@@ -79,7 +79,9 @@ def bundle(config: BundleRun) -> Path:
             "versions": versions(),
         }
         (folder / BUNDLE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        (folder / CARD_FILE).write_text(card(face, motion, facts, _results(config.results)), encoding="utf-8")
+        (folder / CARD_FILE).write_text(
+            card(face, motion, facts, _results(config.results), config.notes), encoding="utf-8"
+        )
         for file in (FACE_FILE, MOTION_FILE, BUNDLE_FILE, CARD_FILE):
             (folder / file).replace(config.output / file)
     log.info("Bundled %.1f MB into %s.", megabytes, config.output)
@@ -107,7 +109,9 @@ def _results(path: Path | None) -> list[dict[str, Any]]:
     return rows
 
 
-def card(face: Weights, motion: Weights, facts: dict[str, Any], results: list[dict[str, Any]]) -> str:
+def card(
+    face: Weights, motion: Weights, facts: dict[str, Any], results: list[dict[str, Any]], notes: str = ""
+) -> str:
     """The model card, in Markdown: what it is, what it saw, how long, its numbers, what it must not be used
     for.
     """
@@ -129,6 +133,7 @@ def card(face: Weights, motion: Weights, facts: dict[str, Any], results: list[di
         f"Stored in half precision, {facts['megabytes']} MB in all. Speech is heard through: "
         f"{_shown(facts['speech'])}.",
         "",
+        *([notes, ""] if notes else []),
         "## Numbers",
         "",
     ]
