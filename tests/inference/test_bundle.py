@@ -38,11 +38,9 @@ def test_a_bundle_speaks(bundled, drawn_face):
 
 
 def test_notes_stand_in_the_card(runs, tmp_path):
-    folder = bundle(
-        BundleRun(
-            face=runs, motion=runs / "motion.safetensors", output=tmp_path / "n", notes="Trained on a Sunday."
-        )
-    )
+    run = BundleRun(face=runs, motion=runs / "motion.safetensors", output=tmp_path / "noted")
+    run.notes = "Trained on a Sunday."
+    folder = bundle(run)
     assert "Trained on a Sunday." in (folder / "README.md").read_text()
 
 

@@ -85,9 +85,7 @@ class BundleRun:
     motion: Path = Path("checkpoints/motion/demo")  # run folder, or its motion.safetensors
     output: Path = Path("checkpoints/demo")
     results: Path | None = None  # JSON of measured numbers that the card shows; None: none were measured
-    notes: str = (
-        ""  # a sentence of the card: on what hardware it was trained, for how long, and what is amiss
-    )
+    notes: str = ""  # of the card: on what hardware it was trained, for how long, and what is amiss
     max_megabytes: float = 16.0  # refuses to write more
 
     def __post_init__(self) -> None:
