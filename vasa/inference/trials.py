@@ -192,7 +192,7 @@ class Trials:
             raw = self._raw_motion(
                 clip.audio[: num_frames * SAMPLES_PER_FRAME], Conditions(), self.config.seed
             )
-            motion = Retargeter(self.space, portrait.motion, "relative", 0.5)(raw)
+            motion = Retargeter(self.space, portrait.motion)(raw)
             jaw = clip.truth.animation.controls[:num_frames, CONTROL_INDEX["jaw"]]
             yaw = torch.linspace(-YAW_RANGE_RAD, YAW_RANGE_RAD, self.config.yaw_steps)
             turned = portrait.motion.repeat(len(yaw), 1)
