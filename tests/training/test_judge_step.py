@@ -245,5 +245,5 @@ def test_the_card_shows_every_network_that_is_there(tmp_path: Path) -> None:
     meta = {"steps": 7, "samples": 28, "judge": {"pools": ["people"]}, "scores": scores}
     save_network(network, tmp_path / "judge_pose.safetensors", meta)
     text = write_card(tmp_path).read_text()
-    assert "## judge_pose" in text and "| yaw_deg | 2.5 | 3.5 |" in text and "28 pictures" in text
+    assert "## judge_pose" in text and "| yaw_deg | 2.5 | 3.5 |" in text and "28 samples" in text
     assert "## judge_emotion" not in text

@@ -107,8 +107,8 @@ class Photograph:
     """A real photograph or painting.
 
     source: (3, H, H); box: the face in it (4,). made: speaking frames (T, 3, H, H). jaw: how far the mouth
-    that belongs to the speech opens (T,). turned: (Y, 3, H, H) under commanded yaw (Y,), radians from
-    its own.
+    that belongs to the speech opens (T,). turned: (Y, 3, H, H) under commanded yaw (Y,), radians from its
+    own.
     """
 
     name: str

@@ -42,9 +42,10 @@ def write_card(folder: Path) -> Path:
 def _section(name: str, role: str, needed_by: str, weights: Weights, path: Path) -> list[str]:
     meta: dict[str, Any] = weights.meta
     million = sum(tensor.numel() for tensor in weights.tensors.values()) / 1e6
+    seen = ", ".join(meta["judge"]["pools"]) or "animations alone"
     facts = (
         f"{role.capitalize()}, for {needed_by}. {million:.2f} M numbers, {path.stat().st_size / 1e6:.2f} MB; "
-        f"{meta['samples']} pictures in {meta['steps']} steps, of {', '.join(meta['judge']['pools'])}."
+        f"{meta['samples']} samples in {meta['steps']} steps, of {seen}."
     )
     scores: dict[str, dict[str, float]] = {}
     for key, value in meta["scores"].items():
