@@ -152,7 +152,7 @@ def test_a_clip_that_is_not_finite_or_of_another_shape_is_named(tmp_path: Path, 
     setattr(short, field, getattr(short, field)[..., :-1])
     with pytest.raises(ValueError, match=f"{field} of clip clip1 is"):
         writer.write(0, [short])
-    assert not writer.has(0)
+    assert not writer.has(0, 1)
 
 
 CLIPS = ClipsConfig(num_clips=5, seconds=0.6, spoken=SpokenConfig(espeak_share=0.0))
@@ -196,6 +196,19 @@ def test_encoding_killed_between_shards_carries_on_and_ends_the_same(tmp_path: P
     for index in range(5):
         assert torch.equal(resumed.motion(index), straight.motion(index))
         assert torch.equal(resumed.features(index, 1), straight.features(index, 1))
+
+
+def test_a_cache_grows(tmp_path: Path) -> None:
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+    few = {**SMALL, "clips_per_shard": 2, "clips": replace(CLIPS, num_clips=3)}
+    encode_motion(EncodeMotionRun(output=grown, **few))
+    first, second = (grown / f"shard_0000{n}.safetensors" for n in range(2))
+    kept, partial = first.stat().st_mtime_ns, second.stat().st_mtime_ns
+    for target in (grown, whole):
+        encode_motion(EncodeMotionRun(output=target, **{**SMALL, "clips_per_shard": 2}))
+    assert first.stat().st_mtime_ns == kept and second.stat().st_mtime_ns != partial
+    assert len(LatentCache(grown)) == len(LatentCache(whole)) == 5
+    assert torch.equal(LatentCache(grown).motion(3), LatentCache(whole).motion(3))
 
 
 def windows(cache: LatentCache, batch: int = 4, **options) -> MotionWindows:

@@ -43,8 +43,8 @@ class CacheHeader:
 
     face_hash: content hash of the face checkpoint. dynamics_dim: width of z_dyn (E = 6 + dynamics_dim).
     audio_dim: A. num_variants: V. audio: the speech encoder's config as plain data. source: which clips these
-    are (data set, split, seed, number, length), so that a resumed encoding can tell whether it is the same
-    job.
+    are (data set, split, seed, length), so that a resumed encoding can tell whether it is the same job; their
+    number is not part of it: a cache can grow.
     """
 
     face_hash: str
@@ -87,9 +87,10 @@ class LatentCacheWriter:
         for path in sorted(self.folder.glob("shard_*.safetensors")):
             _refuse_other(path, _shard_header(path)["cache"], header)
 
-    def has(self, shard: int) -> bool:
-        """Whether this shard is already there, whole."""
-        return self._path(shard).is_file()
+    def has(self, shard: int, num_clips: int) -> bool:
+        """Whether this shard is already there, with so many clips."""
+        path = self._path(shard)
+        return path.is_file() and len(_shard_header(path)["clips"]) == num_clips
 
     def write(self, shard: int, clips: Sequence[EncodedClip]) -> None:
         """Writes one shard. Raises: ValueError naming the clip whose shapes do not fit or whose values are
@@ -117,7 +118,7 @@ class LatentCacheWriter:
 
     def finish(self, num_shards: int) -> None:
         """Computes the statistics of all shards, once, and writes the index."""
-        missing = [shard for shard in range(num_shards) if not self.has(shard)]
+        missing = [shard for shard in range(num_shards) if not self._path(shard).is_file()]
         if missing:
             raise CacheError(f"cache {self.folder} lacks shards {missing}; write them before finishing.")
         paths = [self._path(shard) for shard in range(num_shards)]

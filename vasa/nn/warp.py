@@ -4,9 +4,13 @@ quarter of a pixel.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+LANCZOS_LOBES = 3
 
 
 def sample_image(image: Tensor, grid: Tensor, mode: str = "bilinear", padding: str = "border") -> Tensor:
@@ -29,3 +33,27 @@ def upsample_flow(flow: Tensor, height: int, width: int) -> Tensor:
     """A flow or any (B, h, w, C) field in image coordinates -> (B, height, width, C), bilinearly."""
     resized = F.interpolate(flow.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)
     return resized.permute(0, 2, 3, 1)
+
+
+def enlarge_twice(image: Tensor) -> Tensor:
+    """image (B, C, H, W) -> (B, C, 2 H, 2 W) by a Lanczos kernel of three lobes, the border continued.
+
+    A picture that is to be warped is enlarged first: sampling it bicubically at arbitrary places then keeps
+    nearly all of its sharpness, where sampling the picture itself costs up to a quarter of it.
+    """
+    offsets = torch.arange(1 - LANCZOS_LOBES, LANCZOS_LOBES + 1, dtype=torch.float64)
+    for axis in (-2, -1):
+        phases = []
+        for place in (-0.25, 0.25):  # of the two new pixels within an old one
+            near = offsets - (1 if place < 0 else 0)  # the six nearest old pixels
+            x = math.pi * (near - place)
+            kernel = (x.sin() / x) * ((x / LANCZOS_LOBES).sin() / (x / LANCZOS_LOBES))
+            kernel = (kernel / kernel.sum()).to(image)
+            first = int(near[0])
+            padding = [-first, first + 2 * LANCZOS_LOBES - 1]
+            along = (*padding, 0, 0) if axis == -1 else (0, 0, *padding)
+            padded = F.pad(image, along, mode="replicate").flatten(0, 1)[:, None]
+            weight = kernel.view(1, 1, 1, -1) if axis == -1 else kernel.view(1, 1, -1, 1)
+            phases.append(F.conv2d(padded, weight).view_as(image))
+        image = torch.stack(phases, axis).flatten(axis - 1, axis)
+    return image

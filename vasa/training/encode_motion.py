@@ -117,7 +117,9 @@ def encode_clip(
 
 
 def encode_motion(run: EncodeMotionRun) -> Path:
-    """Encodes all clips of a run but whole shards of an earlier, killed one. Returns the cache folder."""
+    """Encodes all clips of a run but whole shards of an earlier one, killed or of fewer clips. Returns the
+    cache folder.
+    """
     face, speech = _Face(run), build_speech_encoder(run.speech)
     header = CacheHeader(
         face_hash=face.hash,
@@ -127,7 +129,7 @@ def encode_motion(run: EncodeMotionRun) -> Path:
         audio=plain(run.speech),
         source={
             "split": run.split,
-            **plain(run.clips),
+            **{name: value for name, value in plain(run.clips).items() if name != "num_clips"},
             "clips_per_shard": run.clips_per_shard,
             "keep_audio": run.keep_audio,
             "label_heads": run.label_heads,
@@ -136,7 +138,7 @@ def encode_motion(run: EncodeMotionRun) -> Path:
     writer = LatentCacheWriter(run.output, header)
     num, size = run.clips.num_clips, run.clips_per_shard
     shards = [range(first, min(first + size, num)) for first in range(0, num, size)]
-    todo = [shard for shard in range(len(shards)) if not writer.has(shard)]
+    todo = [shard for shard in range(len(shards)) if not writer.has(shard, len(shards[shard]))]
     if len(todo) < len(shards):
         _log.info("%s has %d of %d shards already.", run.output, len(shards) - len(todo), len(shards))
     begun, done, total = time.monotonic(), 0, sum(len(shards[shard]) for shard in todo)

@@ -36,7 +36,7 @@ from vasa.face.volumetric.warping import (
     seen_from_canonical,
 )
 from vasa.nn.blocks import fold
-from vasa.nn.warp import sample_image, sample_volume, upsample_flow
+from vasa.nn.warp import enlarge_twice, sample_image, sample_volume, upsample_flow
 from vasa.records import CONTROL_INDEX, MotionLayout
 
 
@@ -46,8 +46,9 @@ class Appearance:
 
     volume (B, C, D, h, h) canonical; identity (B, c, 4, 4) z_id; landmarks (B, 68, 3) neutral, head frame;
     pose (B, 6) and dynamics (B, E) of the portrait itself; features of E_app, finest first; small
-    (B, 3, S, S) and pixels (B, 3, H, H) its pixels. residual (B,): share of the learned residual flow that is
-    used.
+    (B, 3, S, S) its pixels at network size, pixels those that frames are made of: (B, 3, H, H), or
+    enlarged to (B, 3, 2 H, 2 H) where frames are finer than the network. photograph (B,): 1 for what a
+    detector found, 0 for rendered faces (see PHOTO_RESIDUAL). side: H of the frames.
     """
 
     volume: Tensor
@@ -58,10 +59,13 @@ class Appearance:
     features: list[Tensor]
     small: Tensor
     pixels: Tensor
-    residual: Tensor
+    photograph: Tensor
+    side: int
 
     def __getitem__(self, index: int | slice | Tensor) -> Appearance:
-        def picked(value: Any) -> Any:  # a tensor, or a list of them
+        def picked(value: Any) -> Any:  # a tensor, a list of them, or what all of the batch share
+            if isinstance(value, int):
+                return value
             return [x[index] for x in value] if isinstance(value, list) else value[index]
 
         return Appearance(**{f.name: picked(getattr(self, f.name)) for f in fields(self)})
@@ -102,6 +106,10 @@ PHOTO_RESIDUAL = 0.4
 It was learned on procedural heads: on eight real clips (PSNR in the face box) all of it was 0.15 dB worse
 than the geometric warp alone, and half of it 0.3 dB better.
 """
+FULL_CORRECTION = 0.3
+"""Correction (of a range of 2) from which on the fine detail of the pixels under it is given up."""
+PHOTO_PAINT = 0.6
+"""Share of the painted mouth interior on such portraits."""
 REST_LIMITS = {"blink_left": 0.9, "blink_right": 0.9, "jaw": 0.3}
 """Controls of a portrait that are believed above these values even when its expression counts as its rest."""
 
@@ -205,7 +213,9 @@ class FaceAutoencoder(nn.Module):
             if bool((controls[:, CONTROL_INDEX["jaw"]] < REST_LIMITS["jaw"]).all()):
                 landmarks = settle_lip_line(landmarks, pose.float(), image)
             appearance.landmarks = landmarks
-            appearance.residual = torch.full_like(appearance.residual, PHOTO_RESIDUAL)
+            appearance.photograph = torch.ones_like(appearance.photograph)
+        if self.config.source_pixels and image.shape[-1] > self.size:
+            appearance.pixels = enlarge_twice(image.float())
         return appearance
 
     def own_motion(self, appearance: Appearance) -> Tensor:
@@ -227,7 +237,16 @@ class FaceAutoencoder(nn.Module):
         canonical = sample_volume(canonical, self.grid + offsets)
         volume = self.refiner(canonical)
         return Appearance(
-            volume, identity, landmarks, pose, dynamics, features, small, pixels, torch.ones_like(pose[:, 0])
+            volume,
+            identity,
+            landmarks,
+            pose,
+            dynamics,
+            features,
+            small,
+            pixels,
+            torch.zeros_like(pose[:, 0]),
+            pixels.shape[-1],
         )
 
     # ------------------------------------------------------------------ rendering
@@ -296,27 +315,37 @@ class FaceAutoencoder(nn.Module):
             )
 
     def _compose(self, appearance: Appearance, base: Base, decoded: Decoded) -> Rendering:
-        """Warped pixels at the portrait's own size, replaced by corrected ones where the mask allows."""
+        """Carried pixels plus corrections where the mask allows.
+
+        Frames are finer than the network: there the corrections are enlarged, and the detail that only the
+        carried pixels have stays as far as they are hardly corrected.
+        """
         assert decoded.flow is not None and decoded.mask_logit is not None
-        flow = base.flow + decoded.flow * appearance.residual[:, None, None, None]
+        photograph = appearance.photograph[:, None, None, None]
+        flow = base.flow + decoded.flow * (1 - (1 - PHOTO_RESIDUAL) * photograph)
         warped = sample_image(appearance.small.float(), flow)
         alpha = base.synthesis[:, None] * torch.sigmoid(decoded.mask_logit)
-        synthesised = warped + decoded.colour
-        side = appearance.pixels.shape[-1]
-        if side == self.size:
-            image = warped + alpha * decoded.colour
+        correction = alpha * decoded.colour
+        if appearance.side == self.size:
+            image = warped + correction
         else:
-            fine = sample_image(appearance.pixels.float(), upsample_flow(flow, side, side), mode="bicubic")
-            alpha_fine, synthesised_fine = (
-                F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
-                for x in (alpha, synthesised)
-            )
-            image = torch.lerp(fine, synthesised_fine, alpha_fine)
+            fine = self._carried(appearance, flow)
+            strength = (correction.abs().amax(1, keepdim=True) / FULL_CORRECTION).clamp(0, 1)
+            coarse = torch.cat([warped, correction, strength], 1)
+            coarse = F.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
+            warped_up, correction_up, strength_up = coarse.split([3, 3, 1], 1)
+            image = torch.lerp(fine, warped_up, strength_up) + correction_up
+        if bool(photograph.any()):
+            image = torch.lerp(image, paint_mouth(image, base), PHOTO_PAINT * photograph)
         return Rendering(image.clamp(-1, 1), warped, alpha, flow, base)
 
     def _geometric(self, appearance: Appearance, base: Base) -> Rendering:
-        side = appearance.pixels.shape[-1]
-        mode = "bilinear" if side == self.size else "bicubic"
-        warped = sample_image(appearance.pixels.float(), upsample_flow(base.flow, side, side), mode=mode)
-        image = paint_mouth(warped, base)
-        return Rendering(image.clamp(-1, 1), warped, None, base.flow, base)
+        warped = self._carried(appearance, base.flow)
+        return Rendering(paint_mouth(warped, base).clamp(-1, 1), warped, None, base.flow, base)
+
+    def _carried(self, appearance: Appearance, flow: Tensor) -> Tensor:
+        """The portrait's pixels (B, 3, H, H) carried by a flow of network size."""
+        if appearance.side == self.size:
+            return sample_image(appearance.small.float(), flow)
+        flow = upsample_flow(flow, appearance.side, appearance.side)
+        return sample_image(appearance.pixels.float(), flow, mode="bicubic")

@@ -1,5 +1,7 @@
-"""A mouth interior for the untrained warp: dark, with upper teeth, coloured by the face around it.
-Learned decoders replace it.
+"""A mouth interior that nobody learned: dark, with upper teeth behind the lip, coloured by the face around it.
+
+The untrained warp shows it wherever a mouth opens, photographs a share of it (autoencoder.py): what was learned
+on procedural heads makes a photograph's mouth grey.
 """
 
 from __future__ import annotations
@@ -10,8 +12,14 @@ from torch import Tensor
 
 from vasa.face.volumetric.pixels import MAP_NAMES, Base
 
-INSIDE_SHARE = (0.22, 0.10, 0.11)  # of the face's mean colour, R G B
-TEETH_HEIGHT = 0.075  # head units below the upper lip
+INSIDE_SHARE = (0.26, 0.10, 0.10)  # of the face's mean colour, R G B
+TEETH_HEIGHT = 0.055  # head units that show below the upper lip, at most
+TEETH_SHARE = 0.5  # of the opening's height, at most
+TEETH_OPENING = 0.035  # head units of opening under which hardly any teeth show
+TEETH_BRIGHTNESS = 0.85  # of the face's brightest mean channel
+TEETH_TINT = 0.35  # how far the teeth take the face's hue: a painting's are not white
+SLIT = 0.02  # head units of opening under which lips count as closed, gradually
+EDGE = 0.008  # head units over which teeth end
 
 
 def paint_mouth(image: Tensor, base: Base) -> Tensor:
@@ -19,18 +27,30 @@ def paint_mouth(image: Tensor, base: Base) -> Tensor:
     side = image.shape[-1]
     maps = F.interpolate(base.maps, (side, side), mode="bilinear", align_corners=False)
     channel = {name: maps[:, index] for index, name in enumerate(MAP_NAMES)}
-    inside = channel["mouth_new"].clamp(0, 1)[:, None]
-    weight = channel["front"].clamp(0, 1)[:, None] * (1 - channel["eye_open"].clamp(0, 1)[:, None])
-    face = ((image + 1) / 2 * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(
-        min=1
-    )
+    depth, opening = _opening(channel["face_y"], channel["mouth_inside"] > 0.4)
+    new = (channel["mouth_new"].clamp(0, 1) * (opening / SLIT).clamp(0, 1))[:, None]
+    skin = channel["front"].clamp(0, 1)[:, None] * (1 - channel["eye_open"].clamp(0, 1)[:, None])
+    face = ((image + 1) / 2 * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp(min=1)
     dark = face * face.new_tensor(INSIDE_SHARE).view(1, 3, 1, 1)
-    # depth below the upper lip's edge, read off the face plane inside the opening
-    top = torch.where(inside[:, 0] > 0.3, channel["face_y"], torch.full_like(channel["face_y"], -9.0)).amax(
-        1, keepdim=True
-    )
-    depth = (top - channel["face_y"]) / TEETH_HEIGHT
-    teeth = torch.sigmoid((1.0 - depth) * 6)[:, None] * 0.8
-    ivory = face.amax(1, keepdim=True) * face.new_tensor([1.0, 0.97, 0.90]).view(1, 3, 1, 1)
-    colour = dark + (ivory - dark).clamp(min=0) * teeth
-    return torch.lerp(image, colour * 2 - 1, inside)
+    brightest = face.amax(1, keepdim=True)
+    ivory = torch.lerp(brightest * face.new_tensor([1.0, 0.96, 0.88]).view(1, 3, 1, 1), face, TEETH_TINT)
+    teeth = _teeth(depth, opening)[:, None]
+    colour = torch.lerp(dark, torch.maximum(ivory * TEETH_BRIGHTNESS, dark), teeth)
+    return torch.lerp(image, colour * 2 - 1, new)
+
+
+def _opening(height: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Of pixels at a height on the face plane, inside the mouth or not, both (B, H, W): depth below the upper
+    lip in their column (B, H, W) and how far the lips are apart there (B, 1, W), head units.
+    """
+    far = torch.full_like(height, 9.0)
+    top = torch.where(inside, height, -far).amax(1, keepdim=True)
+    bottom = torch.where(inside, height, far).amin(1, keepdim=True)
+    return top - height, F.avg_pool1d((top - bottom).clamp(min=0), 5, 1, 2)
+
+
+def _teeth(depth: Tensor, opening: Tensor) -> Tensor:
+    """How much a pixel shows teeth (B, H, W): a strip below the upper lip, shaded by it."""
+    strip = (TEETH_SHARE * opening).clamp(max=TEETH_HEIGHT)
+    parted = torch.sigmoid((opening - TEETH_OPENING) / (0.25 * TEETH_OPENING))
+    return torch.sigmoid((strip - depth) / EDGE) * parted * (0.65 + 0.35 * (depth / TEETH_HEIGHT).clamp(0, 1))
