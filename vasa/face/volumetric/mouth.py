@@ -1,7 +1,7 @@
-"""A mouth interior that nobody learned: dark, with upper teeth behind the lip, coloured by the face around it.
+"""A mouth interior that nobody learned: dark, with upper teeth behind the lip, coloured by the face around.
 
-The untrained warp shows it wherever a mouth opens, photographs a share of it (autoencoder.py): what was learned
-on procedural heads makes a photograph's mouth grey.
+The untrained warp shows it wherever a mouth opens, photographs a share of it (autoencoder.py): what was
+learned on procedural heads makes a photograph's mouth grey.
 """
 
 from __future__ import annotations
