@@ -1,0 +1,75 @@
+"""What a metric of ``scripts/eval.py`` is: a clip goes in, named numbers or a reason come out.
+
+A clip metric scores one clip at a time; a set metric takes features of each clip and scores two sets of them.
+Neither knows where videos come from, and what it cannot score it says with ``Unscored``: the table counts it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+class Unscored(Exception):
+    """This clip cannot be scored by this metric; the text says why, in a few words, for the table."""
+
+
+@dataclass(slots=True, kw_only=True)
+class EvalClip:
+    """One video to measure, brought to 25 fps and 16 kHz.
+
+    frames: uint8 (T, H, W, 3) RGB. audio: float32 (N,) in [-1, 1] at AUDIO_HZ, or None for a silent file. name:
+    its file's stem. reference: frames of the true video of the same moment, uint8 (T, H', W', 3), or None.
+    portrait: the picture it was made from, uint8 (H'', W'', 3), or None. asked: the sidecar's values
+    (inference/jobs.py), empty where there is none. source_fps: the file's own rate.
+    """
+
+    name: str
+    frames: np.ndarray
+    audio: np.ndarray | None = None
+    reference: np.ndarray | None = None
+    portrait: np.ndarray | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
+    source_fps: float = 25.0
+
+
+class ClipMetric(Protocol):
+    """Scores one clip. name: as in ``metrics=[...]``. identity: everything a score depends on beside the clip
+    (weights' hashes, protocol, options), as plain data: caches are keyed by it. label: what the numbers may be
+    compared with, for the table ("SyncNet, quarter width, trained on synthetic clips: not comparable ...").
+    """
+
+    name: str
+
+    @property
+    def identity(self) -> dict[str, Any]: ...
+
+    @property
+    def label(self) -> str: ...
+
+    def measure(self, clip: EvalClip) -> dict[str, float]:
+        """Numbers by column. Raises: Unscored."""
+        ...
+
+
+class SetMetric(Protocol):
+    """Scores a set of clips against a reference set by features that are computed once per clip."""
+
+    name: str
+
+    @property
+    def identity(self) -> dict[str, Any]: ...
+
+    @property
+    def label(self) -> str: ...
+
+    def features(self, clip: EvalClip) -> Tensor:
+        """Features (n, D) of a clip, float32 on the CPU. Raises: Unscored."""
+        ...
+
+    def score(self, made: list[Tensor], real: list[Tensor]) -> dict[str, float]:
+        """Numbers by column for two sets of clips' features, NaN where there are too few (see ``label``)."""
+        ...
