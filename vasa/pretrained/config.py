@@ -71,6 +71,79 @@ class IdentityNetConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class SyncNetConfig:
+    """Lips and sound in one space. The defaults are the published network (Chung and Zisserman 2016)."""
+
+    width: float = 1.0  # channels of the convolutions, of the published ones
+    feature_dim: int = 512  # behind the convolutions, and hidden in the heads
+    embedding_dim: int = 1024
+    image_size: int = 224  # px, square input of the lip tower
+    view_side: float = 1.0  # of the face crop's side: the square of it that the lip tower sees
+    view_down: float = 0.0  # of the face crop's side: how far below its middle that square has its own
+
+    def __post_init__(self) -> None:
+        if not 0 < self.width <= 1 or min(self.feature_dim, self.embedding_dim) < 1:
+            raise ValueError(
+                f"sync network: width {self.width}, feature_dim {self.feature_dim}, embedding_dim "
+                f"{self.embedding_dim}; wanted a width up to 1 and at least one number each."
+            )
+        if self.image_size < 56:
+            raise ValueError(f"sync network: image_size is {self.image_size} px; wanted at least 56.")
+        if self.view_side <= 0 or self.view_side / 2 + abs(self.view_down) > 0.5:
+            raise ValueError(
+                f"sync network: a view of {self.view_side}, {self.view_down} below the middle, reaches "
+                "outside the face crop."
+            )
+
+
+CAPP_AUDIO = ("logmel", "wav2vec2")
+
+
+@dataclass(kw_only=True, slots=True)
+class CappNetConfig:
+    """Sound and head pose in one space. Depth of the pose encoder as VASA-1 says; widths chosen for a CPU."""
+
+    audio: str = "logmel"  # or wav2vec2: initialised from its published weights, and tuned
+    # audio=wav2vec2: folder with config.json and weights (facebook/wav2vec2-base-960h) that training starts from
+    wav2vec2: Path | None = None
+    wav2vec2_config: str = ""  # filled in by training: that folder's config.json, so that the result needs none
+    width: int = 64
+    num_heads: int = 4
+    feedforward: int = 128
+    pose_layers: int = 6  # VASA-1, section 4.1
+    sound_layers: int = 3
+    code_dim: int = 8  # numbers of the embedding for each token of three frames
+
+    def __post_init__(self) -> None:
+        if self.audio not in CAPP_AUDIO:
+            raise ValueError(f"capp.audio is {self.audio!r}; wanted one of {', '.join(CAPP_AUDIO)}.")
+        if self.audio == "wav2vec2" and self.wav2vec2 is None:
+            raise ValueError("capp.audio=wav2vec2 needs capp.wav2vec2, the folder of its published weights.")
+        if self.width % self.num_heads or min(self.pose_layers, self.sound_layers, self.code_dim) < 1:
+            raise ValueError(
+                f"capp: width {self.width} must divide by num_heads {self.num_heads}; layers and code_dim must "
+                "be at least 1."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class VideoNetConfig:
+    """Features of a window of frames, for distances between sets of videos."""
+
+    size: int = 128  # px, square input
+    widths: list[int] = field(default_factory=lambda: [24, 40, 56, 72])  # at 1/4, 1/8, 1/16, 1/32 of the size
+    squeeze: int = 24  # channels kept at each of 4x4 positions
+    features_dim: int = 64  # fewer than a small experiment has windows, so that covariances have full rank
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != 4 or self.size % 32 or min(self.widths) < 4:
+            raise ValueError(
+                f"video network: widths {self.widths} at {self.size} px; wanted 4 widths, "
+                "at least 4 each, and a size that 32 divides."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
 class DetectorConfig:
     """How a face is found in a photograph. The default uses what is installed; no file is needed."""
 

@@ -18,7 +18,7 @@ OURS = "trained by scripts/train_judges.py on procedural people"
 class FrozenNetwork:
     """One frozen network.
 
-    File: its name in the folder it is looked for in. role: aligner, judge, teacher, detector, speech.
+    File: its name in the folder it is looked for in. role: aligner, judge, teacher, detector, speech, metric.
     """
 
     name: str
@@ -45,6 +45,8 @@ NETWORKS = {
         _ours("judge_expression", "judge", "metrics of mouth, eyes and gaze"),
         _ours("judge_emotion", "judge", "metrics of the emotion condition"),
         _ours("judge_identity", "judge", "metrics of identity"),
+        _ours("judge_video", "judge", "FVD and FID where the published networks are missing"),
+        _ours("capp", "judge", "metrics of head motion against speech"),
         _ours("teacher_expression", "teacher", "losses of stage 1 on expression and gaze"),
         _ours("teacher_identity", "teacher", "l_cross_id of stage 1"),
         FrozenNetwork(
@@ -54,6 +56,30 @@ NETWORKS = {
             "non-commercial research",
             "detector",
             "inference and preprocessing (detector.scrfd=FILE); optional",
+        ),
+        FrozenNetwork(
+            "i3d",
+            "i3d_pretrained_400.pt",
+            "github.com/wilson1yan/VideoGPT (its FVD), from github.com/google-deepmind/kinetics-i3d",
+            "Apache-2.0 (kinetics-i3d)",
+            "metric",
+            "metrics=[fvd]; optional",
+        ),
+        FrozenNetwork(
+            "inception_fid",
+            "weights-inception-2015-12-05-6726825d.pth",
+            "github.com/toshas/torch-fidelity, releases (Heusel et al. 2017); pytorch-fid's file is the same",
+            "Apache-2.0",
+            "metric",
+            "FID of reenactment; optional",
+        ),
+        FrozenNetwork(
+            "alexnet",
+            "alexnet-owt-7be5be79.pth",
+            "torchvision, models.alexnet, IMAGENET1K_V1",
+            "BSD-3-Clause (code); ImageNet",
+            "metric",
+            "LPIPS of reenactment; optional",
         ),
         FrozenNetwork(
             "wav2vec2-base-960h",
