@@ -62,3 +62,20 @@ def split_half_distance(clips: Sequence[Tensor], seed: int) -> float:
         first, second = (torch.cat([clips[i] for i in order[part::2]]) for part in (0, 1))
         distances.append(frechet_distance(first, second))
     return sum(distances) / len(distances)
+
+
+def compare_sets(
+    column: str, made: Sequence[Tensor], real: Sequence[Tensor], least: int, seed: int
+) -> dict[str, float]:
+    """``column``, the distance of two sets of clips' features; its floor on the real one; both counts of rows.
+
+    NaN instead of a distance where a set has fewer than ``least`` rows: too few.
+    """
+    num_made, num_real = sum(map(len, made)), sum(map(len, real))
+    enough, real_enough = min(num_made, num_real) >= least, num_real >= least
+    return {
+        column: frechet_distance(torch.cat(list(made)), torch.cat(list(real))) if enough else math.nan,
+        f"{column}_floor": split_half_distance(real, seed) if real_enough else math.nan,
+        "num_made": float(num_made),
+        "num_real": float(num_real),
+    }

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vasa.checkpoint import content_hash
-from vasa.metrics.frechet import frechet_distance, split_half_distance
+from vasa.metrics.frechet import compare_sets
 from vasa.metrics.protocol import EvalClip, Unscored
 from vasa.pretrained.i3d import I3D
 from vasa.pretrained.registry import path_of
@@ -107,7 +107,7 @@ class I3DFeatures:
     def __call__(self, windows: np.ndarray) -> Tensor:
         parts = []
         for start in range(0, len(windows), self.batch_size):
-            some = _to_floats(windows[start : start + self.batch_size], self.device)  # (n, T, 3, H, W)
+            some = [_to_floats(w, self.device) for w in windows[start : start + self.batch_size]]
             parts.append(self.network(torch.stack([preprocess(w.transpose(0, 1)) for w in some])).cpu())
         return torch.cat(parts)
 
@@ -137,9 +137,9 @@ class StandInFeatures:
     def __call__(self, windows: np.ndarray) -> Tensor:
         size, parts = self.network.config.size, []
         for start in range(0, len(windows), self.batch_size):
-            some = _to_floats(windows[start : start + self.batch_size], self.device)
-            small = centre_square(some.flatten(0, 1), size, antialias=True) * 2 - 1
-            parts.append(self.network(small.unflatten(0, some.shape[:2]).transpose(1, 2)).cpu())
+            some = [_to_floats(w, self.device) for w in windows[start : start + self.batch_size]]
+            small = torch.stack([centre_square(w, size, antialias=True) for w in some])  # (n, T, 3, S, S)
+            parts.append(self.network(small.transpose(1, 2) * 2 - 1).cpu())
         return torch.cat(parts)
 
 
@@ -180,18 +180,11 @@ class FvdMetric:
 
     def score(self, made: list[Tensor], real: list[Tensor]) -> dict[str, float]:
         """fvd; fvd_floor, the mean distance of random halves of the real clips; both counts of windows."""
-        num_made, num_real = sum(map(len, made)), sum(map(len, real))
-        enough = min(num_made, num_real) >= self.min_windows
-        return {
-            "fvd": frechet_distance(torch.cat(made), torch.cat(real)) if enough else math.nan,
-            "fvd_floor": split_half_distance(real, self.seed) if num_real >= self.min_windows else math.nan,
-            "num_made": float(num_made),
-            "num_real": float(num_real),
-        }
+        return compare_sets("fvd", made, real, self.min_windows, self.seed)
 
 
-def _to_floats(windows: np.ndarray, device: torch.device | str) -> Tensor:
-    """uint8 (n, T, H, W, 3) -> (n, T, 3, H, W) in [0, 1]."""
-    if windows.dtype != np.uint8 or windows.ndim != 5 or windows.shape[-1] != 3:
-        raise ValueError(f"windows are {windows.dtype} {windows.shape}; wanted uint8 (n, T, H, W, 3) RGB.")
-    return torch.from_numpy(np.ascontiguousarray(windows)).to(device).movedim(-1, 2).float() / 255
+def _to_floats(window: np.ndarray, device: torch.device | str) -> Tensor:
+    """uint8 (T, H, W, 3) -> (T, 3, H, W) in [0, 1]."""
+    if window.dtype != np.uint8 or window.ndim != 4 or window.shape[-1] != 3:
+        raise ValueError(f"a window is {window.dtype} {window.shape}; wanted uint8 (T, H, W, 3) RGB.")
+    return torch.from_numpy(np.ascontiguousarray(window)).to(device).movedim(-1, 1).float() / 255
