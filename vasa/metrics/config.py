@@ -24,3 +24,33 @@ class BenchmarkDemoRun:
     threads: int = 1  # of torch; frames per second are those of one core
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     trials: TrialsConfig = field(default_factory=TrialsConfig)
+
+
+SYNC_PROTOCOLS = ("demo", "pipeline")
+
+
+@dataclass(kw_only=True, slots=True)
+class SyncMetricConfig:
+    """How lips are scored against sound. The defaults are those of SyncNet's published code."""
+
+    weights: Path | None = None  # the published syncnet_v2.model; None: the stand-in among the judges
+    protocol: str = "pipeline"  # pipeline finds and crops the face; demo: the video already is such a crop
+    resize: bool = False  # demo: scale a square crop of another size to 224 px instead of refusing it
+    max_shift: int = 15  # frames that sound is shifted either way
+    min_track: int = 100  # pipeline: a face must be seen in more frames
+    min_face_px: float = 100.0  # pipeline: the mean longer side of its box must be larger
+    num_frames: int = 0  # scored of each clip, so that lengths are equal; shorter ones are refused; 0: all
+    batch_size: int = 20  # windows at once; changes memory only
+
+    def __post_init__(self) -> None:
+        if self.protocol not in SYNC_PROTOCOLS:
+            raise ValueError(
+                f"sync.protocol is {self.protocol!r}; wanted one of {', '.join(SYNC_PROTOCOLS)}."
+            )
+        if min(self.max_shift, self.min_track, self.batch_size) < 1 or self.min_face_px < 0:
+            raise ValueError(
+                f"sync: max_shift {self.max_shift}, min_track {self.min_track}, batch_size {self.batch_size} "
+                f"must be at least 1, min_face_px {self.min_face_px} at least 0."
+            )
+        if self.num_frames and self.num_frames < 6:
+            raise ValueError(f"sync.num_frames is {self.num_frames}; wanted at least 6, or 0 for all.")

@@ -45,6 +45,7 @@ NETWORKS = {
         _ours("judge_expression", "judge", "metrics of mouth, eyes and gaze"),
         _ours("judge_emotion", "judge", "metrics of the emotion condition"),
         _ours("judge_identity", "judge", "metrics of identity"),
+        _ours("judge_sync", "judge", "metrics of lip sync where the published SyncNet is missing"),
         _ours("judge_video", "judge", "FVD and FID where the published networks are missing"),
         _ours("capp", "judge", "metrics of head motion against speech"),
         _ours("teacher_expression", "teacher", "losses of stage 1 on expression and gaze"),
@@ -56,6 +57,14 @@ NETWORKS = {
             "non-commercial research",
             "detector",
             "inference and preprocessing (detector.scrfd=FILE); optional",
+        ),
+        FrozenNetwork(
+            "syncnet_v2",
+            "syncnet_v2.model",
+            "robots.ox.ac.uk/~vgg/software/lipsync (Chung and Zisserman 2016), data/syncnet_v2.model",
+            "not stated with the file; its code MIT",
+            "metric",
+            "metrics=[sync] with sync.weights=FILE; optional",
         ),
         FrozenNetwork(
             "i3d",
