@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 
-class Unscored(Exception):
+class Unscored(Exception):  # noqa: N818  (a result that the table counts, no defect)
     """This clip cannot be scored by this metric; the text says why, in a few words, for the table."""
 
 
@@ -21,8 +21,8 @@ class Unscored(Exception):
 class EvalClip:
     """One video to measure, brought to 25 fps and 16 kHz.
 
-    frames: uint8 (T, H, W, 3) RGB. audio: float32 (N,) in [-1, 1] at AUDIO_HZ, or None for a silent file. name:
-    its file's stem. reference: frames of the true video of the same moment, uint8 (T, H', W', 3), or None.
+    frames: uint8 (T, H, W, 3) RGB. audio: float32 (N,) in [-1, 1] at AUDIO_HZ, or None for a silent file.
+    name: its file's stem. reference: frames of the true video of the same moment, uint8 (T, H', W', 3), or None.
     portrait: the picture it was made from, uint8 (H'', W'', 3), or None. asked: the sidecar's values
     (inference/jobs.py), empty where there is none. source_fps: the file's own rate.
     """
@@ -38,8 +38,8 @@ class EvalClip:
 
 class ClipMetric(Protocol):
     """Scores one clip. name: as in ``metrics=[...]``. identity: everything a score depends on beside the clip
-    (weights' hashes, protocol, options), as plain data: caches are keyed by it. label: what the numbers may be
-    compared with, for the table ("SyncNet, quarter width, trained on synthetic clips: not comparable ...").
+    (weights' hashes, protocol, options), as plain data: caches are keyed by it. label: what the numbers may
+    be compared with, for the table ("SyncNet, quarter width, trained on synthetic clips: not comparable ...").
     """
 
     name: str

@@ -29,6 +29,8 @@ width or of scale.
 """
 CONTROL_SCALE = (0.15, 0.12) + (0.3,) * (len(CONTROL_NAMES) - 2)
 LANDMARK_SCALE = 0.1
+MIRRORED_POSE = (-1.0, 1.0, -1.0, -1.0, 1.0, 1.0)
+"""What becomes of yaw, pitch, roll, x, y and log scale in a mirror."""
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ class FaceStep:
         true_controls = torch.cat([batch.source_controls, batch.target_controls]).to(device)
         count = source.shape[0]
         if step < self.losses.encoder_steps:
-            return self._sum(self._encoder_terms(seen, true_pose, true_controls, batch.landmarks))
+            return self._sum(self._encoder_terms(seen, true_pose, true_controls, batch))
         pose, dynamics = self.model.motion_codes(seen)
         terms = {
             "pose": _pose_error(pose, true_pose),
@@ -102,14 +104,20 @@ class FaceStep:
         return {"total": torch.stack(list(weighted.values())).sum(), **weighted, **logged}
 
     def _encoder_terms(
-        self, seen: Tensor, true_pose: Tensor, true_controls: Tensor, landmarks: Tensor
+        self, seen: Tensor, true_pose: Tensor, true_controls: Tensor, batch: FacePairs
     ) -> dict[str, Tensor]:
-        """Label losses alone; an encoder whose weight is 0 is not run, so that one can be trained alone."""
-        terms, count = {}, landmarks.shape[0]
+        """Label losses alone; an encoder whose weight is 0 is not run, so that one can be trained alone. The
+        pose encoder sees half of the pictures mirrored: it is the first to learn its people by heart.
+        """
+        terms, landmarks = {}, batch.landmarks
+        count = len(landmarks)
         small = self.model.config.encoder_input
         shrunk = F.interpolate(seen, (small, small), mode="bilinear", antialias=True)
         if self.losses.pose > 0:
-            terms["pose"] = _pose_error(self.model.pose_encoder(shrunk), true_pose)
+            mirrored = (batch.jitter[..., 6].T.reshape(-1, 1) > 0).to(shrunk.device)
+            given = torch.where(mirrored[..., None, None], shrunk.flip(-1), shrunk)
+            wanted = torch.where(mirrored, true_pose * true_pose.new_tensor(MIRRORED_POSE), true_pose)
+            terms["pose"] = _pose_error(self.model.pose_encoder(given), wanted)
         if self.losses.controls > 0:
             terms["controls"] = self._control_error(
                 self.model.dynamics_encoder(seen, true_pose), true_controls

@@ -19,14 +19,26 @@ from torch import Tensor
 
 from vasa.face.volumetric.expression import EYEBALL_RADIUS, bump, displacement, lid_map, lip_line, undo
 from vasa.face.volumetric.shape import FaceShape
-from vasa.geometry import CAMERA_DISTANCE, camera_rays, head_centre, pixel_grid, project, rotation_matrix
+from vasa.geometry import (
+    CAMERA_DISTANCE,
+    camera_rays,
+    head_centre,
+    pixel_grid,
+    project,
+    project_camera,
+    rotation_matrix,
+)
 from vasa.nn.warp import upsample_flow
 from vasa.records import CONTROL_INDEX
 
 HEAD_RADII = (0.87, 1.20, 0.85)  # of the proxy with hair: x, y, z; x is scaled by the face's width over 0.78
 HEAD_OFFSET_Y = 0.06
 NOSE_WIDTH, NOSE_LENGTH = 0.11, 0.26
-TORSO_SHARE = 0.4  # of the head's translation
+TORSO_TURN = (0.12, 0.10, 0.12)  # share of the head's yaw, pitch and roll that the torso follows
+TORSO_FOLLOW = 0.7  # share of the neck's own travel that it follows; its place and size are the head's
+NECK_PIVOT = (0.0, -1.0, -0.15)
+TORSO_DEPTH = 0.1  # z of the plane that stands for it
+SHOULDER_TOP, SHOULDER_SLOPE, SHOULDER_REACH = -0.95, 0.5, 1.0  # it is below top - slope |x|, |x| < reach
 ACTIVE_CHANGE = 0.2  # of a control, that frees lips or lids for synthesis almost wholly
 LIP_MARGIN = 0.03  # head units around the mouth opening that may be synthesised: the lips' edges
 EYE_REGION = (1.2, 0.95)  # half axes of the region around an eye that may be, in half widths of the eye
@@ -287,7 +299,7 @@ def base_warp(
     lift = lift + _height(source_x, source_y, shape) - _height(x, y, shape)
     source_points = torch.cat([source_plane, points[..., 2:] + (lift * front)[..., None]], -1)
     rigid = project(source_points, source_pose)
-    still = _surroundings(grid.view(-1, 2), points, source_pose, target_pose)
+    still = _surroundings(grid.view(-1, 2), rays, source_pose, target_pose)
     flow = head[..., None] * rigid + (1 - head[..., None]) * still
     inside, eye_open = moved.inside * front, moved.eye_open * front
     free = 1 - torch.sigmoid((0.80 - outside) / 0.05) * torch.sigmoid((points[..., 2] - 0.1) / 0.06)
@@ -305,11 +317,26 @@ def base_warp(
     )
 
 
-def _surroundings(grid: Tensor, points: Tensor, source_pose: Tensor, target_pose: Tensor) -> Tensor:
-    """Source positions (B, N, 2) of what is not head: a still background, and a torso that follows the
-    head in part.
+def _surroundings(grid: Tensor, rays: Tensor, source_pose: Tensor, target_pose: Tensor) -> Tensor:
+    """Source positions (B, N, 2) of what is not head: a still background, and a torso, flat, that moves with
+    the head but hardly turns.
     """
-    below = torch.sigmoid((-0.95 - points[..., 1]) / 0.12)[..., None]  # from the chin downwards
-    flip = grid.new_tensor([1.0, -1.0])
-    shift = (source_pose[:, 3:5] - target_pose[:, 3:5]) * flip * TORSO_SHARE
-    return grid[None] + below * shift[:, None]
+    (source_turn, source_place), (target_turn, target_place) = _torso(source_pose), _torso(target_pose)
+    pivot = rays.new_tensor(NECK_PIVOT)
+    camera = rays.new_tensor([0.0, 0.0, CAMERA_DISTANCE])
+    origin = (camera - target_place)[:, None] @ target_turn + pivot
+    direction = rays[None] @ target_turn
+    points = origin + (TORSO_DEPTH - origin[..., 2:]) / direction[..., 2:] * direction
+    carried = project_camera((points - pivot) @ source_turn.transpose(-1, -2) + source_place[:, None])
+    x, y = points[..., 0].abs(), points[..., 1]
+    shoulders = torch.sigmoid((SHOULDER_TOP - SHOULDER_SLOPE * x - y) / 0.06)
+    is_torso = (shoulders * torch.sigmoid((SHOULDER_REACH - x) / 0.1))[..., None]
+    return grid[None] + is_torso * (carried - grid[None])
+
+
+def _torso(pose: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotation (B, 3, 3) of the torso and the camera-frame place (B, 3) of the neck's pivot."""
+    pivot = pose.new_tensor(NECK_PIVOT)
+    turn = rotation_matrix(pose[:, :3] * pose.new_tensor(TORSO_TURN))
+    carried = TORSO_FOLLOW * (rotation_matrix(pose[:, :3]) @ pivot) + (1 - TORSO_FOLLOW) * (turn @ pivot)
+    return turn, head_centre(pose) + carried
