@@ -22,8 +22,8 @@ class EvalClip:
     """One video to measure, brought to 25 fps and 16 kHz.
 
     frames: uint8 (T, H, W, 3) RGB. audio: float32 (N,) in [-1, 1] at AUDIO_HZ, or None for a silent file.
-    name: its file's stem. reference: frames of the true video of the same moment, uint8 (T, H', W', 3), or None.
-    portrait: the picture it was made from, uint8 (H'', W'', 3), or None. asked: the sidecar's values
+    name: its file's stem. reference: frames of the true video of the same moment, uint8 (T, H', W', 3), or
+    None. portrait: the picture it was made from, uint8 (H'', W'', 3), or None. asked: the job file's content
     (inference/jobs.py), empty where there is none. source_fps: the file's own rate.
     """
 
@@ -38,8 +38,8 @@ class EvalClip:
 
 class ClipMetric(Protocol):
     """Scores one clip. name: as in ``metrics=[...]``. identity: everything a score depends on beside the clip
-    (weights' hashes, protocol, options), as plain data: caches are keyed by it. label: what the numbers may
-    be compared with, for the table ("SyncNet, quarter width, trained on synthetic clips: not comparable ...").
+    (weights' hashes, protocol, options), as plain data: caches are keyed by it. label: which network measures
+    and what its numbers may be compared with, for the table.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Which videos are measured, and what belongs to each: its sound, its reference, its portrait, its job file.
 
 Files belong together by name: ``ours/a.mp4`` is heard with ``audio/a.wav``, compared with
-``reference/a.mp4`` and with ``portraits/a.png``. A job file ``a.job.json`` beside the video (inference/jobs.py
-writes it) says what was asked for and may name the others. Nothing here knows a metric.
+``reference/a.mp4`` and with ``portraits/a.png``. A job file ``a.job.json`` beside the video, as
+inference/jobs.py writes it, says what was asked for and may name the others. Nothing here knows a metric.
 """
 
 from __future__ import annotations
