@@ -141,6 +141,57 @@ class EmotionClipsConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class PoseClipsConfig:
+    """Talking clips of which only sound and head pose are used."""
+
+    split: str = "train"
+    num_clips: int = 1600
+    seed: int = JUDGE_SEEDS.start
+    seconds: float = 6.0
+    espeak_share: float = 0.5  # of voices; above 0 needs the training extra
+    recorded_share: float = 0.5  # of clips: heard through rooms, microphones and noise
+
+    def __post_init__(self) -> None:
+        check_split(self.split)
+        if self.num_clips < 2 or self.seconds < 4:
+            raise ValueError(
+                f"pose clips: {self.num_clips} of {self.seconds} s; wanted at least 2 of at least 4 s: 3 s are "
+                "scored, and moved in time."
+            )
+        for name in ("espeak_share", "recorded_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"pose clips: {name} is {getattr(self, name)}; wanted a share from 0 to 1.")
+
+
+@dataclass(kw_only=True, slots=True)
+class VideoPoolConfig:
+    """Rendered talking clips, `clips_each` of each of `num_people` people from `first_seed` on."""
+
+    first_seed: int = JUDGE_SEEDS.start
+    num_people: int = 240
+    clips_each: int = 2
+    frames: int = 33  # of each clip: a window of 25, and 8 to skip
+    size: int = 128  # px
+    quality: str = "draft"
+    randomised_share: float = 0.25  # of people: with random textures
+
+    def __post_init__(self) -> None:
+        if self.quality not in QUALITIES or not 0 <= self.randomised_share <= 1:
+            raise ValueError(
+                f"video pool: quality {self.quality!r} with a randomised_share of {self.randomised_share}; "
+                f"wanted one of {', '.join(QUALITIES)} and a share from 0 to 1."
+            )
+        if min(self.num_people, self.clips_each) < 1 or self.frames < 9:
+            raise ValueError(
+                f"video pool: {self.num_people} people x {self.clips_each} clips x {self.frames} frames; wanted "
+                "at least 1 x 1 x 9."
+            )
+        last = self.first_seed + self.num_people - 1
+        if self.first_seed not in JUDGE_SEEDS or last not in JUDGE_SEEDS:
+            raise ValueError(f"video pool: people {self.first_seed} to {last} lie outside {JUDGE_SEEDS}.")
+
+
+@dataclass(kw_only=True, slots=True)
 class TrialsConfig:
     """How much of everything the table of a checkpoint's numbers is measured on.
 

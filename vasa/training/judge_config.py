@@ -5,12 +5,57 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vasa.data.config import EmotionClipsConfig, PoolConfig
-from vasa.pretrained.config import EmotionNetConfig, IdentityNetConfig, LandmarkNetConfig, RegionNetConfig
+from vasa.data.config import (
+    JUDGE_SEEDS,
+    QUALITIES,
+    EmotionClipsConfig,
+    PoolConfig,
+    PoseClipsConfig,
+    VideoPoolConfig,
+    check_split,
+)
+from vasa.pretrained.config import (
+    CappNetConfig,
+    EmotionNetConfig,
+    IdentityNetConfig,
+    LandmarkNetConfig,
+    RegionNetConfig,
+    SyncNetConfig,
+    VideoNetConfig,
+)
 from vasa.training.config import LoopConfig, OptimizerConfig
 
 NUM_CONTROLS = 11  # of records.py, which imports torch
-KINDS = ("landmarks", "expression", "emotion", "identity")
+KINDS = ("landmarks", "expression", "emotion", "identity", "capp", "syncnet", "video")
+WITHOUT_POOLS = ("emotion", "capp", "syncnet", "video")
+"""Kinds that learn from clips of their own."""
+
+
+@dataclass(kw_only=True, slots=True)
+class SyncClipsConfig:
+    """Talking mouths with their sound, of people of the judges' own, rendered once."""
+
+    cache: Path = Path("data/judge_pools/sync")  # a folder in it for every config
+    split: str = "train"  # whose voices speak
+    seed: int = 8_000_000  # of the speech, and the first person
+    num_clips: int = 480  # each of another person
+    frames: int = 48  # of each
+    randomised_share: float = 0.3  # of people, with random textures
+    espeak_share: float = 0.67  # of voices; above 0 needs the training extra
+    recordings: int = 2  # of each clip's speech besides the clean one: rooms, microphones, noise
+    size: int = 128  # px of the rendered frame
+    quality: str = "draft"
+    room: float = 1.3  # what is kept around the mouth, in sides of the network's view
+
+    def __post_init__(self) -> None:
+        check_split(self.split)
+        if self.seed not in JUDGE_SEEDS or self.seed + self.num_clips - 1 not in JUDGE_SEEDS:
+            raise ValueError(f"sync clips: people from {self.seed} on lie outside {JUDGE_SEEDS}.")
+        if self.quality not in QUALITIES or self.recordings < 0 or self.room < 1:
+            raise ValueError(
+                f"sync clips: quality {self.quality!r} is unknown, recordings {self.recordings} is negative "
+                f"or room {self.room} below 1."
+            )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,11 +91,14 @@ class AugmentConfig:
 class JudgeConfig:
     """One network to train. kind says which of the sizes below is read."""
 
-    kind: str = "landmarks"  # landmarks, expression, emotion or identity
-    pools: list[str] = field(default_factory=list)  # names in TrainJudgesRun.pools; emotion needs none
+    kind: str = "landmarks"  # landmarks, expression, emotion, identity, capp or syncnet
+    pools: list[str] = field(
+        default_factory=list
+    )  # in TrainJudgesRun.pools; emotion, capp, syncnet need none
     validation_pools: list[str] = field(default_factory=list)
     seed: int = 0
     steps: int = 1000
+    batch_size: int | None = None  # samples a step; None: the loop's
     learning_rate: float = 1.5e-3
     landmarks: LandmarkNetConfig = field(default_factory=LandmarkNetConfig)
     regions: RegionNetConfig = field(default_factory=RegionNetConfig)
@@ -61,6 +109,30 @@ class JudgeConfig:
     # what the expression judge gets wrong in such a mean, by control: standard deviations, learned under
     reading_noise: list[float] = field(
         default_factory=lambda: [0.04, 0.05, 0.07, 0.07, 0.18, 0.15, 0.05, 0.14, 0.08, 0.1, 0.1]
+    )
+    capp: CappNetConfig = field(default_factory=CappNetConfig)
+    capp_clips: PoseClipsConfig = field(default_factory=PoseClipsConfig)
+    capp_validation: PoseClipsConfig = field(
+        default_factory=lambda: PoseClipsConfig(split="validation", num_clips=240, seconds=4.0)
+    )
+    syncnet: SyncNetConfig = field(default_factory=SyncNetConfig)
+    sync_clips: SyncClipsConfig = field(default_factory=SyncClipsConfig)
+    sync_validation: SyncClipsConfig = field(
+        default_factory=lambda: SyncClipsConfig(
+            split="validation",
+            seed=6_900_000,
+            num_clips=40,
+            frames=95,
+            randomised_share=0.0,
+            recordings=0,
+            room=1.0,
+        )
+    )
+    sync_windows: int = 12  # neighbouring windows of each clip in a batch
+    video: VideoNetConfig = field(default_factory=VideoNetConfig)
+    video_clips: VideoPoolConfig = field(default_factory=lambda: VideoPoolConfig(first_seed=7_000_000))
+    video_validation: VideoPoolConfig = field(
+        default_factory=lambda: VideoPoolConfig(first_seed=7_500_000, num_people=32, randomised_share=0.0)
     )
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -76,6 +148,7 @@ class TrainJudgesRun:
     """Trains some or all of the frozen stand-in networks and exports them."""
 
     only: list[str] = field(default_factory=list)  # names in `judges`; empty: all
+    target: str = ""  # the same for one: target=capp
     run_dir: Path = Path("checkpoints/judge_runs")  # one folder per network: states, logs
     output: Path = Path("checkpoints/judges")
     pool_dir: Path = Path("data/judge_pools")
@@ -88,12 +161,14 @@ class TrainJudgesRun:
     )  # the learning rate is each judge's own
 
     def __post_init__(self) -> None:
+        if self.target:
+            self.only = [*self.only, self.target]
         unknown = [name for name in self.only if name not in self.judges]
         if unknown:
             raise ValueError(f"only={unknown} is unknown; wanted some of {', '.join(self.judges)}.")
         for name, judge in self.judges.items():
             missing = [pool for pool in [*judge.pools, *judge.validation_pools] if pool not in self.pools]
-            if missing or (not judge.pools and judge.kind != "emotion"):
+            if missing or (not judge.pools and judge.kind not in WITHOUT_POOLS):
                 raise ValueError(
                     f"judges.{name} learns from pools {judge.pools}, of which {missing} do not exist."
                 )

@@ -18,9 +18,11 @@ from vasa.pretrained.expression import ExpressionNet
 from vasa.pretrained.identity import IdentityNet
 from vasa.pretrained.landmarks import LandmarkNet
 from vasa.records import CONTROL_INDEX, CONTROL_NAMES
+from vasa.training.capp_step import CappStep
 from vasa.training.judge_augment import JudgeBatch, augment
 from vasa.training.judge_config import JudgeConfig
 from vasa.training.runtime import mix
+from vasa.training.syncnet_step import SyncStep
 
 CONTROL_SCALE = (0.2, 0.15, 0.35, 0.35, 0.4, 0.3, 0.25, 0.35, 0.25, 0.25, 0.4)
 """About one standard deviation of each control in training: errors are measured in it."""
@@ -31,10 +33,16 @@ IDENTITY_SCALE, IDENTITY_MARGIN = 20.0, 0.2
 """
 
 
-def build_step(config: JudgeConfig, pools: list[Pool], batch_size: int) -> JudgeStep | EmotionStep:
+def build_step(
+    config: JudgeConfig, pools: list[Pool], batch_size: int
+) -> JudgeStep | EmotionStep | CappStep | SyncStep:
     """The step of a judge of any kind, its network fresh from the torch seed in force."""
     if config.kind == "emotion":
         return EmotionStep(config, emotion_clips(config.emotion_clips), batch_size)
+    if config.kind == "capp":
+        return CappStep(config, batch_size)
+    if config.kind == "syncnet":
+        return SyncStep(config, batch_size)
     return JudgeStep(config, FrameSampler(pools, batch_size, config.seed))
 
 

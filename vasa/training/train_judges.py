@@ -10,13 +10,17 @@ from torch import nn
 
 from vasa.checkpoint import plain
 from vasa.data.judge_pools import LabelledFrames, Pool
+from vasa.pretrained.capp import CappNet
 from vasa.pretrained.files import save_network
+from vasa.pretrained.syncnet import SyncNet
+from vasa.training.capp_step import CappStep
 from vasa.training.judge_card import write_card
 from vasa.training.judge_config import TrainJudgesRun
 from vasa.training.judge_scores import score
 from vasa.training.judge_step import build_step
 from vasa.training.loop import Phase, train
 from vasa.training.runtime import start
+from vasa.training.syncnet_step import SyncStep
 
 
 def train_judges(run: TrainJudgesRun) -> dict[str, Path]:
@@ -33,7 +37,8 @@ def train_judges(run: TrainJudgesRun) -> dict[str, Path]:
 def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Path:
     """Trains one network from its newest state and exports its average as fp16."""
     judge = run.judges[name]
-    loop = dataclasses.replace(run.loop, steps=judge.steps, seed=judge.seed)
+    size = judge.batch_size or run.loop.batch_size
+    loop = dataclasses.replace(run.loop, steps=judge.steps, seed=judge.seed, batch_size=size)
     optimizer = dataclasses.replace(run.optimizer, learning_rate=judge.learning_rate)
     runtime = start(loop)
     step = build_step(judge, [pools[p] for p in judge.pools], loop.batch_size)
@@ -44,6 +49,12 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
     def validate(_done: int, averages: Mapping[str, nn.Module]) -> Mapping[str, float]:
         network = averages[name].get_submodule("network")
         scores.clear()
+        if isinstance(step, CappStep):
+            assert isinstance(network, CappNet)
+            scores.update(step.scores(network))
+        if isinstance(step, SyncStep):
+            assert isinstance(network, SyncNet)
+            scores.update(step.scores(network))
         for pool, frames in held_out.items():
             found = score(judge.kind, network, frames, run.output)
             scores.update({f"{pool}/{k}": v for k, v in found.items()})
@@ -65,7 +76,7 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
         run.run_dir / name,
         ema={name: step.module},
         export=export,
-        validate=validate if held_out else None,
+        validate=validate if held_out or isinstance(step, CappStep | SyncStep) else None,
         config=plain(judge),
         runtime=runtime,
     )
