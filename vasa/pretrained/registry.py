@@ -91,6 +91,14 @@ NETWORKS = {
             "LPIPS of reenactment; optional",
         ),
         FrozenNetwork(
+            "arcface_w600k_r50",
+            "w600k_r50.onnx",
+            "github.com/deepinsight/insightface, model zoo, buffalo_l, recognition",
+            "non-commercial research",
+            "judge",
+            "metrics of identity on real people; optional",
+        ),
+        FrozenNetwork(
             "wav2vec2-base-960h",
             "wav2vec2-base-960h",
             "huggingface.co/facebook/wav2vec2-base-960h (Baevski et al. 2020)",
