@@ -2,7 +2,8 @@
 emotion=happy``.
 
 Writes the video (h264 and aac), a report (.report.json) and a contact sheet (.sheet.png) beside it. Without
-arguments a synthetic portrait speaks synthetic words, in outputs/demo/.
+arguments a synthetic portrait speaks synthetic words, in outputs/demo/. ``jobs=list.jsonl`` makes many
+videos.
 """
 
 from vasa.config import main
@@ -11,9 +12,11 @@ from vasa.inference.config import InferRun
 
 @main("infer")
 def run(cfg: InferRun) -> None:
-    from vasa.inference.animate import animate  # torch: after the command line is known to be right
+    # these import torch: after the command line is known to be right
+    from vasa.inference.animate import animate
+    from vasa.inference.jobs import run_jobs
 
-    animate(cfg)
+    animate(cfg) if cfg.jobs is None else run_jobs(cfg)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from vasa.data.synthetic.config import PreviewRun
-from vasa.inference.config import BundleRun, InferRun
+from vasa.inference.config import BundleRun, InferRun, MakeJobsRun
 from vasa.metrics.config import BenchmarkDemoRun
 from vasa.options import Option, find, help_text, nearest, options
 from vasa.training.face_config import TrainFaceRun
@@ -52,6 +52,7 @@ RUNS: dict[str, type] = {
     "train_motion": TrainMotionRun,
     "infer": InferRun,
     "bundle": BundleRun,
+    "make_jobs": MakeJobsRun,
 }
 
 

@@ -33,6 +33,7 @@ class InferRun:
 
     image: Path | None = None  # any picture Pillow opens; None: a synthetic portrait that no training saw
     audio: Path | None = None  # any sound that soundfile or PyAV opens; None: synthetic speech
+    jobs: Path | None = None  # a list of many videos, made by scripts/make_jobs.py, instead of one
     output: Path | None = None  # .mp4; None: outputs/demo/demo.mp4, or in outputs/ under the picture's name
     checkpoint: Path = Path(
         "checkpoints/demo"
@@ -75,6 +76,8 @@ class InferRun:
             raise ValueError(f"batch_frames is {self.batch_frames}; wanted at least 1.")
         if not 0.04 <= self.seconds <= 3600:
             raise ValueError(f"seconds is {self.seconds}; wanted 0.04 to 3600.")
+        if self.jobs is not None and (self.image or self.audio or self.output):
+            raise ValueError(f"jobs={self.jobs} comes with image, audio or output; a list names its own.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -91,3 +94,30 @@ class BundleRun:
     def __post_init__(self) -> None:
         if self.max_megabytes <= 0:
             raise ValueError(f"max_megabytes is {self.max_megabytes}; wanted more than 0.")
+
+
+@dataclass(kw_only=True, slots=True)
+class MakeJobsRun:
+    """A list of videos to make for an evaluation, with true videos and controls beside it."""
+
+    output: Path = Path("outputs/table")  # the list's folder; a row of videos in each of its folders
+    clips_from: Path | None = (
+        None  # folder of real clips with sound; None: synthetic people of the test split
+    )
+    num_clips: int = 24
+    seconds: float = 4.0  # of each clip, at most
+    samples: int = 3  # seeds for each sound, averaged by the table as VASA-1 does
+    sweeps: int = 2  # clips that every control is swept on
+    size: int = 128  # px of synthetic clips
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.num_clips < 2 or self.samples < 1 or self.sweeps < 0:
+            raise ValueError(
+                f"num_clips is {self.num_clips}, samples {self.samples}, sweeps {self.sweeps}; "
+                "wanted at least 2, 1 and 0."
+            )
+        if self.seconds < 1 or self.size % 2 or not 64 <= self.size <= 512:
+            raise ValueError(
+                f"seconds is {self.seconds}, size {self.size}; wanted at least 1, and an even 64 to 512."
+            )

@@ -1,0 +1,116 @@
+"""Lists of jobs: checked as a whole, made once, resumed, and honest about what was asked."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vasa.config import load
+from vasa.inference.bundle import bundle
+from vasa.inference.config import BundleRun, InferRun, MakeJobsRun
+from vasa.inference.job_lists import make_list
+from vasa.inference.jobs import Job, JobRunner, read_jobs, run_jobs, write_jobs
+from vasa.inference.pipeline import TalkingFace
+from vasa.metrics.sources import find_rows, read_clip
+from vasa.video import VideoReader
+
+
+@pytest.fixture(scope="module")
+def small_bundle(tiny_runs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    bundle(BundleRun(face=tiny_runs, motion=tiny_runs, output=folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory):
+    """A list of two synthetic clips of a second."""
+    folder = tmp_path_factory.mktemp("list")
+    run = MakeJobsRun(output=folder, num_clips=2, seconds=1.0, samples=1, sweeps=1, size=64)
+    return make_list(run), run
+
+
+def test_a_list_holds_true_videos_baselines_and_jobs(listed):
+    path, run = listed
+    rows = {folder.name for folder in path.parent.iterdir() if folder.is_dir()}
+    assert rows == {"real", "portraits", "audio", "still_portrait", "other_motion"}
+    jobs = read_jobs(path)
+    assert [job.row for job in jobs[:3]] == ["vasa", "untrained_warp", "shuffled_audio"]
+    assert jobs[2].driven_by == "audio/clip001.wav" and jobs[2].audio == "audio/clip000.wav"
+    assert {job.emotion for job in jobs if job.row == "controls"} >= {"neutral", "happy"}
+    assert jobs[0].truth["split"] == "test"
+    still = np.stack([f.copy() for f in VideoReader(path.parent / "still_portrait" / "clip000.mp4")])
+    assert len(still) == 25 and np.abs(still.astype(int) - still[0]).max() < 12
+    before = {p: p.stat().st_mtime_ns for p in path.parent.rglob("*.mp4")}
+    make_list(run)
+    assert {p: p.stat().st_mtime_ns for p in path.parent.rglob("*.mp4")} == before
+
+
+def test_jobs_are_made_once_and_measured_with_what_was_asked(listed, tmp_path, small_bundle):
+    path, _ = listed
+    face = TalkingFace.from_pretrained(small_bundle, "cpu")
+    some = [job for job in read_jobs(path) if job.row in ("vasa", "untrained_warp", "shuffled_audio")][:3]
+    some += [job for job in read_jobs(path) if job.gaze_yaw == 12.0]
+    for name in ("portraits", "audio", "real"):
+        (tmp_path / name).symlink_to(path.parent / name)
+    write_jobs(tmp_path / "jobs.jsonl", some)
+    config = InferRun(jobs=tmp_path / "jobs.jsonl", size=64, steps=2, allow_centre_crop=True)
+    made = run_jobs(config, face)
+    assert [len(VideoReader(video)) for video in made] == [25] * 4
+    assert isinstance(face.face.config.size, int)  # the learned face space is back in its place
+    before = [video.stat().st_mtime_ns for video in made]
+    run_jobs(config, face)
+    assert [video.stat().st_mtime_ns for video in made] == before
+    sidecar = made[1].with_name("clip000.job.json")
+    sidecar.write_text(sidecar.read_text().replace('"seed": 0', '"seed": 9'))
+    run_jobs(config, face)
+    assert made[1].stat().st_mtime_ns != before[1] and made[0].stat().st_mtime_ns == before[0]
+    rows = find_rows(tmp_path)
+    assert list(rows)[0] == "real"
+    clip = read_clip(rows["vasa"][0])
+    assert clip.reference is not None and clip.portrait is not None and clip.asked["group"] == "clip000"
+    assert read_clip(rows["controls"][0]).asked["gaze_yaw"] == 12.0
+
+
+def test_a_job_that_fails_is_named_and_the_others_are_done(listed, tmp_path, small_bundle):
+    path, _ = listed
+    for name in ("portraits", "audio"):
+        (tmp_path / name).symlink_to(path.parent / name)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    jobs = read_jobs(path)[:1]
+    write_jobs(
+        tmp_path / "jobs.jsonl", [Job(name="bad", row="vasa", image="broken.png", audio=jobs[0].audio), *jobs]
+    )
+    config = InferRun(jobs=tmp_path / "jobs.jsonl", size=64, steps=2, allow_centre_crop=True)
+    face = TalkingFace.from_pretrained(small_bundle, "cpu")
+    with pytest.raises(ValueError, match="1 of 2 jobs failed: vasa/bad"):
+        run_jobs(config, face)
+    runner = JobRunner(face, config, tmp_path)
+    assert runner.is_done(jobs[0]) and not (tmp_path / "vasa" / "bad.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "is no job"),
+        ('{"name": "a", "row": "r"}', "is no job"),
+        ('{"name": "a", "row": "r", "image": "i.png", "audio": "a.wav", "gaze": 3}', "unknown entries"),
+        ('{"name": "a/b", "row": "r", "image": "i.png", "audio": "a.wav"}', "cannot name a file"),
+        ('{"name": "a", "row": "r", "image": "nowhere.png", "audio": "a.wav"}', "does not exist"),
+        ('{"name": "a", "row": "r", "image": "i.png", "audio": "a.wav", "emotion": "hapy"}', "hapy"),
+        ("", "holds no job"),
+    ],
+)
+def test_a_list_with_a_mistake_is_refused_before_anything_is_made(tmp_path, line, said):
+    for name in ("i.png", "a.wav"):
+        (tmp_path / name).write_bytes(b"x")
+    good = json.dumps({"name": "good", "row": "r", "image": "i.png", "audio": "a.wav"})
+    (tmp_path / "jobs.jsonl").write_text((good + "\n" if line else "") + line)
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        read_jobs(tmp_path / "jobs.jsonl")
+
+
+def test_a_list_comes_without_an_image_of_its_own():
+    with pytest.raises(ValueError, match="names its own"):
+        load("infer", ["jobs=a.jsonl", "image=b.png"])
+    assert load("make_jobs", ["num_clips=3"]).num_clips == 3

@@ -1,0 +1,264 @@
+"""Many videos in one go: a list of jobs in, a video and a job file for each out; a killed list goes on.
+
+The job file beside a video (``a.job.json`` beside ``a.mp4``) holds what was asked for. It is what measuring a
+control needs, and all that ``scripts/eval.py`` ever learns of the generator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vasa.audio import read_audio
+from vasa.checkpoint import atomic_path
+from vasa.face.space import FaceSpace
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
+from vasa.inference.config import InferRun
+from vasa.inference.controls import conditions
+from vasa.inference.pipeline import Portrait, TalkingFace
+from vasa.records import MotionLayout
+from vasa.video import VideoWriter
+
+log = logging.getLogger(__name__)
+
+JOB_ENDING = ".job.json"
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """One video of a list. Paths are relative to the list's folder.
+
+    name, row: the video becomes <row>/<name>.mp4 beside the list. audio: what is heard; driven_by: what
+    drives the face, if another sound (a control: lips must then not fit). learned=False: the untrained warp
+    renders. group: jobs of one group are samples of one clip. reference: the true video, truth: what is known
+    of it, both for the job file only. Angles in degrees, as on the command line.
+    """
+
+    name: str
+    row: str
+    image: str
+    audio: str
+    driven_by: str | None = None
+    gaze_yaw: float = 0.0
+    gaze_pitch: float = 0.0
+    distance: float = 1.0
+    emotion: str = "neutral"
+    seed: int = 0
+    learned: bool = True
+    group: str = ""
+    reference: str | None = None
+    truth: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def write_jobs(path: Path, jobs: list[Job]) -> None:
+    """The list as JSON lines."""
+    with atomic_path(path) as temporary:
+        lines = [json.dumps(dataclasses.asdict(job), ensure_ascii=False) + "\n" for job in jobs]
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def read_jobs(path: Path) -> list[Job]:
+    """The list, checked as a whole before the first video is made.
+
+    Raises: FileNotFoundError; ValueError naming the line, what is wrong with it and what was wanted.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"jobs={path} does not exist; give a list made by scripts/make_jobs.py.")
+    known = {field.name for field in dataclasses.fields(Job)}
+    jobs, places = [], set()
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            content = json.loads(line)
+            unknown = sorted(set(content) - known)
+            job = Job(**{name: value for name, value in content.items() if name in known})
+        except (json.JSONDecodeError, TypeError) as error:
+            raise ValueError(
+                f"{where} is no job ({error}); wanted an object with {', '.join(known)}."
+            ) from error
+        if unknown:
+            raise ValueError(
+                f"{where} has unknown entries {sorted(unknown)}; wanted some of {sorted(known)}."
+            )
+        _check(job, path.parent, where)
+        if (job.row, job.name) in places:
+            raise ValueError(f"{where}: {job.row}/{job.name} is there twice; give each job its own name.")
+        places.add((job.row, job.name))
+        jobs.append(job)
+    if not jobs:
+        raise ValueError(f"jobs={path} holds no job; give a list made by scripts/make_jobs.py.")
+    return jobs
+
+
+def _check(job: Job, folder: Path, where: str) -> None:
+    for part in (job.row, job.name):
+        if not part or Path(part).name != part:
+            raise ValueError(f"{where}: {part!r} cannot name a file; wanted a plain name for row and name.")
+    for option in ("image", "audio", "driven_by"):
+        named = getattr(job, option)
+        if named is not None and not (folder / named).is_file():
+            raise FileNotFoundError(f"{where}: {option} {named!r} does not exist in {folder}.")
+    try:
+        conditions(math.radians(job.gaze_yaw), math.radians(job.gaze_pitch), job.distance, job.emotion)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+class UntrainedWarp:
+    """A volumetric face space with source pixels whose frames the geometric warp makes alone: a baseline."""
+
+    def __init__(self, space: FaceAutoencoder) -> None:
+        self.space = space
+
+    @property
+    def layout(self) -> MotionLayout:
+        return self.space.layout
+
+    @property
+    def size(self) -> int:
+        return self.space.size
+
+    def encode(self, image: Tensor, points: Tensor | None = None, resting: float = 0.0) -> Any:
+        return self.space.encode(image, points, resting)
+
+    def own_motion(self, appearance: Any) -> Tensor:
+        return self.space.own_motion(appearance)
+
+    def motion(self, images: Tensor) -> Tensor:
+        return self.space.motion(images)
+
+    def render(self, appearance: Any, motion: Tensor) -> Tensor:
+        return self.space.render(appearance, motion, learned=False)
+
+    def controls(self, motion: Tensor) -> Tensor:
+        return self.space.controls(motion)
+
+    def set_controls(self, motion: Tensor, controls: Tensor) -> Tensor:
+        return self.space.set_controls(motion, controls)
+
+
+class JobRunner:
+    """Makes the videos of a list with one loaded checkpoint; keeps the last portrait, as lists repeat it."""
+
+    def __init__(self, face: TalkingFace, config: InferRun, folder: Path) -> None:
+        self.face, self.config, self.folder = face, config, folder
+        self._portrait: tuple[str, Portrait] | None = None
+
+    def video_path(self, job: Job) -> Path:
+        return self.folder / job.row / f"{job.name}.mp4"
+
+    def stamp(self, job: Job) -> dict[str, Any]:
+        """The job file's content: the job, with paths seen from the video's folder, and who made it."""
+        content = dataclasses.asdict(job)
+        for option in ("image", "audio", "driven_by", "reference"):
+            if content[option] is not None:
+                content[option] = f"../{content[option]}"
+        content["portrait"] = content.pop("image")
+        known = self.face.checkpoint
+        made_by = {name: known[name] for name in ("face_sha256", "motion_sha256") if name in known}
+        settings = {"size": self.config.size, "steps": self.config.steps}
+        return {**content, "made_by": {**made_by, **settings, **self.config.guidance.as_dict()}}
+
+    def is_done(self, job: Job) -> bool:
+        """Whether the video is there, made by this checkpoint for exactly this job."""
+        video = self.video_path(job)
+        try:
+            found = json.loads(video.with_name(job.name + JOB_ENDING).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return video.is_file() and found == self.stamp(job)
+
+    def make(self, job: Job) -> None:
+        """One video and, last, its job file. Raises: ValueError, OSError."""
+        portrait = self._prepared(job.image)
+        heard, heard_hz = read_audio(self.folder / job.audio)
+        driving, driving_hz = read_audio(self.folder / (job.driven_by or job.audio))
+        if job.driven_by is not None:
+            driving = _as_long_as(driving, driving_hz, len(heard) / heard_hz)
+        learned: FaceSpace = self.face.face
+        try:
+            if not job.learned:
+                assert isinstance(learned, FaceAutoencoder)
+                self.face.face = UntrainedWarp(learned)
+            generation = self.face.generate(
+                portrait,
+                driving,
+                driving_hz,
+                gaze_yaw=math.radians(job.gaze_yaw),
+                gaze_pitch=math.radians(job.gaze_pitch),
+                distance=job.distance,
+                emotion=job.emotion,
+                pose=self.config.pose,
+                seed=job.seed,
+                steps=self.config.steps,
+                guidance=self.config.guidance.as_dict(),
+                batch_frames=self.config.batch_frames,
+            )
+            path, size = self.video_path(job), generation.size
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with VideoWriter(path, size, size, generation.fps, heard, heard_hz) as writer:
+                for frame in generation:
+                    writer.write(frame)
+        finally:
+            self.face.face = learned
+        with atomic_path(path.with_name(job.name + JOB_ENDING)) as temporary:
+            temporary.write_text(json.dumps(self.stamp(job), indent=1, ensure_ascii=False), encoding="utf-8")
+
+    def _prepared(self, image: str) -> Portrait:
+        if self._portrait is None or self._portrait[0] != image:
+            config = self.config
+            made = self.face.prepare(
+                self.folder / image, config.size, config.allow_centre_crop, None, config.keep_expression
+            )
+            self._portrait = image, made
+        return self._portrait[1]
+
+
+def _as_long_as(waveform: np.ndarray, rate_hz: int, seconds: float) -> np.ndarray:
+    """A sound repeated and cut to a duration."""
+    wanted = round(seconds * rate_hz)
+    return np.resize(waveform, (wanted, *waveform.shape[1:]))
+
+
+def run_jobs(config: InferRun, face: TalkingFace | None = None) -> list[Path]:
+    """Makes every video of ``config.jobs`` that is not there yet; returns their paths.
+
+    Raises: what ``read_jobs`` raises, before anything is made; ValueError at the end, when some jobs failed:
+    it names them, and the others are done.
+    """
+    assert config.jobs is not None
+    torch.set_num_threads(config.threads)
+    jobs = read_jobs(config.jobs)
+    face = face or TalkingFace.from_pretrained(config.checkpoint, config.device, config.detector)
+    runner = JobRunner(face, config, config.jobs.parent)
+    todo = [job for job in jobs if not runner.is_done(job)]
+    if len(todo) < len(jobs):
+        log.info("%d of %d videos are there already.", len(jobs) - len(todo), len(jobs))
+    begun, failed = time.monotonic(), []
+    for done, job in enumerate(todo, 1):
+        try:
+            runner.make(job)
+        except (ValueError, OSError) as error:
+            log.warning("%s/%s: %s", job.row, job.name, error)
+            failed.append(f"{job.row}/{job.name}")
+        rate = done / (time.monotonic() - begun)
+        log.info(
+            "%d of %d videos, %.2f a second, %.0f s left", done, len(todo), rate, (len(todo) - done) / rate
+        )
+    if failed:
+        raise ValueError(
+            f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; the others are done."
+        )
+    return [runner.video_path(job) for job in jobs]

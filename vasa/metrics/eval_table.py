@@ -1,0 +1,177 @@
+"""The table of ``scripts/eval.py``: rows of videos, columns of numbers, as Markdown, JSON and a page with the
+videos side by side.
+
+Each number stands with its 95 % interval and with how many of how many clips it was scored on; what a number
+may be compared with is said once for each metric, below the table.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vasa.checkpoint import atomic_path
+from vasa.metrics import published
+from vasa.metrics.evaluation import RowScores
+from vasa.metrics.sources import REAL_ROW
+from vasa.metrics.summary import Cell
+
+STYLE = (
+    "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}"
+    "td,th{border:1px solid #bbb;padding:4px 8px;vertical-align:top}video{width:220px;display:block}"
+)
+
+
+@dataclass(slots=True)
+class EvalTable:
+    """rows as measured; labels: metric -> what it is; context: config, hashes, versions, as plain data."""
+
+    rows: list[RowScores]
+    labels: dict[str, str]
+    context: dict[str, Any]
+
+    @property
+    def columns(self) -> list[str]:
+        """metric.column, in the order in which rows bring them."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.cells))
+
+    def markdown(self) -> str:
+        """The table, the reasons of failures, what the metrics are, and published numbers apart."""
+        columns = self.columns
+        lines = ["| row | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
+        for row in self.rows:
+            shown = [_shown(row.cells.get(name)) for name in columns]
+            lines.append(f"| {row.name} | " + " | ".join(shown) + " |")
+        parts = ["\n".join(lines) + "\n", *self._warnings(), *self._failures()]
+        parts.append("\n".join(f"- {name}: {label}" for name, label in self.labels.items()) + "\n")
+        parts.append(published.markdown())
+        return "\n".join(parts)
+
+    def _failures(self) -> list[str]:
+        lines = [
+            f"- {row.name}, {name}: {cell.total - cell.scored} of {cell.total} clips not scored ("
+            + ", ".join(f"{count} {reason}" for reason, count in cell.reasons.items())
+            + ")"
+            for row in self.rows
+            for name, cell in row.cells.items()
+            if cell.reasons
+        ]
+        return ["\n".join(lines) + "\n"] if lines else []
+
+    def _warnings(self) -> list[str]:
+        """A model above real video in S_C is no better than life: sync alone was driven up."""
+        real = next((row for row in self.rows if row.name == REAL_ROW), None)
+        if real is None or "sync.s_c" not in real.cells:
+            return []
+        above = [
+            row.name
+            for row in self.rows
+            if row is not real and "sync.s_c" in row.cells
+            and row.cells["sync.s_c"].mean > real.cells["sync.s_c"].mean
+        ]  # fmt: skip
+        if not above:
+            return []
+        return [f"S_C above the real row ({', '.join(above)}) is exaggeration, not quality.\n"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain data; NaN becomes None."""
+        rows = {
+            row.name: {
+                name: {k: _finite(v) for k, v in asdict(cell).items()} for name, cell in row.cells.items()
+            }
+            for row in self.rows
+        }
+        return {"rows": rows, "labels": self.labels, "context": self.context}
+
+    def page(self, folder: Path) -> str:
+        """An HTML page for ``folder``: the table, and below it each clip's videos side by side."""
+        columns = self.columns
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in ["row", *columns])
+        body = "".join(
+            f"<tr><th>{html.escape(row.name)}</th>"
+            + "".join(f"<td>{html.escape(_shown(row.cells.get(name)))}</td>" for name in columns)
+            + "</tr>"
+            for row in self.rows
+        )
+        notes = "".join(
+            f"<li>{html.escape(name)}: {html.escape(text)}</li>" for name, text in self.labels.items()
+        )
+        return (
+            f"<!doctype html><meta charset='utf-8'><title>Evaluation</title><style>{STYLE}</style>"
+            f"<table><tr>{head}</tr>{body}</table><ul>{notes}</ul>{self._videos(folder)}"
+            f"<pre>{html.escape(published.markdown())}</pre>"
+        )
+
+    def _videos(self, folder: Path) -> str:
+        by_name: dict[str, dict[str, Path]] = {}
+        for row in self.rows:
+            for files in row.clips:
+                by_name.setdefault(files.name, {})[row.name] = files.video
+        names = [row.name for row in self.rows]
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in ["clip", *names])
+        lines = []
+        for clip, videos in by_name.items():
+            cells = "".join(f"<td>{_video(videos.get(name), folder)}</td>" for name in names)
+            lines.append(f"<tr><th>{html.escape(clip)}</th>{cells}</tr>")
+        return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+    def write(self, folder: Path) -> list[Path]:
+        """table.md, table.json, table.html and clips.jsonl (a line per clip and metric) into ``folder``."""
+        lines = [
+            json.dumps(
+                {"row": row.name, "metric": metric}
+                | {
+                    k: {n: _finite(x) for n, x in v.items()} if k == "values" else v
+                    for k, v in asdict(score).items()
+                },
+                ensure_ascii=False,
+                allow_nan=False,
+            )
+            for row in self.rows
+            for metric, scores in row.scores.items()
+            for score in scores
+        ]
+        texts = {
+            "table.md": self.markdown(),
+            "table.json": json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+            "table.html": self.page(folder),
+            "clips.jsonl": "".join(line + "\n" for line in lines),
+        }
+        for name, text in texts.items():
+            with atomic_path(folder / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return [folder / name for name in texts]
+
+
+def _video(path: Path | None, folder: Path) -> str:
+    if path is None:
+        return ""
+    source = html.escape(os.path.relpath(path.resolve(), folder.resolve()), quote=True)
+    return f"<video src='{source}' controls loop></video>"
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _shown(cell: Cell | None) -> str:
+    """A cell as the table shows it: mean [low, high] (scored/total)."""
+    if cell is None or math.isnan(cell.mean):
+        return "" if cell is None else f"not scored ({cell.scored}/{cell.total})"
+    bounds = "" if math.isnan(cell.low) else f" [{_number(cell.low)}, {_number(cell.high)}]"
+    return f"{_number(cell.mean)}{bounds} ({cell.scored}/{cell.total})"
+
+
+def summary_line(rows: Sequence[RowScores]) -> str:
+    """How many clips of how many rows, in a sentence for the log."""
+    return f"{sum(len(row.clips) for row in rows)} clips in {len(rows)} rows"
