@@ -9,6 +9,7 @@ sweeps of each control.
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -25,7 +26,7 @@ from vasa.data.config import ClipsConfig, SpokenConfig, TrialsConfig
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.data.trials import portrait_of
 from vasa.inference.config import MakeJobsRun
-from vasa.inference.jobs import Job, write_jobs
+from vasa.inference.jobs import JOB_ENDING, Job, write_jobs
 from vasa.records import AUDIO_HZ, EMOTIONS, SAMPLES_PER_FRAME, VIDEO_FPS
 from vasa.video import VideoReader, VideoWriter
 
@@ -59,6 +60,8 @@ def make_list(run: MakeJobsRun) -> Path:
         other = clips[index - 1]
         _still(run.output, clip.name)
         _under_other_sound(run.output, clip.name, other.name)
+        for row in (REAL, STILL, OTHER):
+            _stamp(run.output / row / f"{clip.name}{JOB_ENDING}", clip)
         jobs += _spoken(run, clip, other)
     jobs += [job for index in range(run.sweeps) for job in _sweep(run, clips[index % len(clips)])]
     write_jobs(run.output / LIST, jobs)
@@ -135,6 +138,20 @@ def _write_video(path: Path, frames: np.ndarray, audio: np.ndarray) -> None:
     with VideoWriter(path, width, height, VIDEO_FPS, audio, AUDIO_HZ) as writer:
         for frame in frames:
             writer.write(np.ascontiguousarray(frame[:height, :width]))
+
+
+def _stamp(path: Path, clip: Material) -> None:
+    """The job file of a video that no generator made: what is known of the sound that is heard in it."""
+    content = {
+        "name": clip.name,
+        "group": clip.name,
+        "portrait": f"../portraits/{clip.name}.png",
+        "audio": f"../audio/{clip.name}.wav",
+        "reference": f"../{REAL}/{clip.name}.mp4",
+        "truth": clip.truth,
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 # Controls that need no generator

@@ -1,0 +1,99 @@
+"""What synthetic clips know about themselves, against what the frames show: the measuring rod of all judges.
+
+A job file whose ``truth`` names a synthetic clip (split, index, options) brings back its exact animation. On
+the row of true videos these numbers are the judges' ceiling; on made videos the mouth is the sound's and
+should follow the truth, while blinks and head motion are free and need not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vasa.checkpoint import from_plain
+from vasa.data.config import ClipsConfig
+from vasa.data.synthetic.clips import SyntheticClips
+from vasa.data.trials import speaking
+from vasa.metrics.correlation import pearson
+from vasa.metrics.pose import DEGREES
+from vasa.metrics.protocol import EvalClip, Unscored
+from vasa.pretrained.judges import Judges
+from vasa.records import CONTROL_INDEX, Clip
+
+COLUMNS = {
+    "mouth_r": ("jaw",),
+    "lip_width_r": ("lip_width",),
+    "pucker_r": ("lip_pucker",),
+    "smile_r": ("smile",),
+    "blink_r": ("blink_left", "blink_right"),
+    "gaze_x_r": ("gaze_yaw",),
+    "gaze_y_r": ("gaze_pitch",),
+}
+MOVING = 0.02
+"""Standard deviation of a true control under which it has no course to follow."""
+
+
+class TruthMetric:
+    """r of each control's course with the true animation, and the head's distance from it; a ClipMetric.
+
+    framed: frames (T, H, W, 3) -> frames cut by the crop rule, or Unscored. judges_hash: of their files.
+    """
+
+    name = "truth"
+
+    def __init__(self, judges: Judges, framed: Callable[[np.ndarray], np.ndarray], judges_hash: str) -> None:
+        self.judges, self.framed, self.judges_hash = judges, framed, judges_hash
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"judges": self.judges_hash, "columns": list(COLUMNS)}
+
+    @property
+    def label(self) -> str:
+        return (
+            "Pearson's r of the judges' readings with the synthetic clip's exact animation, mean absolute "
+            "error of head angles in degrees; the real row is the judges' ceiling"
+        )
+
+    def measure(self, clip: EvalClip) -> dict[str, float]:
+        """r by control (NaN where the truth holds still), pose_error_deg, mouth_gain (spread made / true).
+
+        Raises: Unscored where there is no truth or no face.
+        """
+        true = true_clip(clip.asked)
+        if true is None:
+            raise Unscored("no synthetic truth")
+        animation = true.truth.animation
+        assert animation is not None
+        seen = self.judges.measure(torch.from_numpy(self.framed(clip.frames)).permute(0, 3, 1, 2))
+        length = min(len(seen.controls), len(animation))
+        made, wanted = seen.controls[:length], animation.controls[:length]
+        values = {name: _course(made, wanted, controls) for name, controls in COLUMNS.items()}
+        if not speaking(true):
+            values["mouth_r"] = float("nan")
+        error = (seen.pose[:length, :3] - animation.pose[:length, :3]).abs().mean(0) * DEGREES
+        values |= {
+            f"{axis}_error_deg": float(e) for axis, e in zip(("yaw", "pitch", "roll"), error, strict=True)
+        }
+        jaw = CONTROL_INDEX["jaw"]
+        values["mouth_gain"] = float(made[:, jaw].std() / wanted[:, jaw].std().clamp(min=MOVING))
+        return values
+
+
+def true_clip(asked: dict[str, Any]) -> Clip | None:
+    """The synthetic clip that a job file's ``truth`` names, without frames; None where it names none."""
+    truth = asked.get("truth")
+    if not truth:
+        return None
+    config = from_plain(ClipsConfig, truth["clips"], "truth.clips")
+    return SyntheticClips(truth["split"], config).animation_only(int(truth["index"]))
+
+
+def _course(made: Tensor, wanted: Tensor, controls: tuple[str, ...]) -> float:
+    columns = [CONTROL_INDEX[name] for name in controls]
+    a, b = made[:, columns].mean(1), wanted[:, columns].mean(1)
+    return float(pearson(a, b)) if float(b.std()) > MOVING else float("nan")
