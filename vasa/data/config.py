@@ -183,8 +183,8 @@ class VideoPoolConfig:
             )
         if min(self.num_people, self.clips_each) < 1 or self.frames < 9:
             raise ValueError(
-                f"video pool: {self.num_people} people x {self.clips_each} clips x {self.frames} frames; wanted "
-                "at least 1 x 1 x 9."
+                f"video pool: {self.num_people} people x {self.clips_each} clips x {self.frames} frames; "
+                "wanted at least 1 x 1 x 9."
             )
         last = self.first_seed + self.num_people - 1
         if self.first_seed not in JUDGE_SEEDS or last not in JUDGE_SEEDS:

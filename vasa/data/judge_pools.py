@@ -69,7 +69,7 @@ class Pool:
     def __init__(self, config: PoolConfig, folder: str | Path) -> None:
         self.config = config
         self.folder = Path(folder)
-        self._claim()
+        claim(self.folder, asdict(config))
         for shard in range(self._num_shards):
             if not self._path(shard).is_file():
                 _render_shard(config, shard, self._path(shard))
@@ -93,19 +93,20 @@ class Pool:
     def _path(self, shard: int) -> Path:
         return self.folder / f"frames_{shard:05d}.npy"
 
-    def _claim(self) -> None:
-        """The folder belongs to one config. Raises: ValueError when it was begun with another."""
-        note, wanted = self.folder / "pool.json", asdict(self.config)
-        if note.is_file():
-            found = json.loads(note.read_text())
-            if found != wanted:
-                changed = {k: (found.get(k), v) for k, v in wanted.items() if found.get(k) != v}
-                raise ValueError(
-                    f"{self.folder} was rendered with another config {changed}; remove it or name another."
-                )
-            return
-        with atomic_path(note) as temporary:
-            temporary.write_text(json.dumps(wanted, indent=1))
+
+def claim(folder: Path, wanted: dict[str, Any]) -> None:
+    """A pool's folder belongs to one config. Raises: ValueError when it was begun with another."""
+    note = folder / "pool.json"
+    if note.is_file():
+        found = json.loads(note.read_text())
+        if found != wanted:
+            changed = {k: (found.get(k), v) for k, v in wanted.items() if found.get(k) != v}
+            raise ValueError(
+                f"{folder} was rendered with another config {changed}; remove it or name another."
+            )
+        return
+    with atomic_path(note) as temporary:
+        temporary.write_text(json.dumps(wanted, indent=1))
 
 
 def _render_shard(config: PoolConfig, shard: int, path: Path) -> None:

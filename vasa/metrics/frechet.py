@@ -67,7 +67,7 @@ def split_half_distance(clips: Sequence[Tensor], seed: int) -> float:
 def compare_sets(
     column: str, made: Sequence[Tensor], real: Sequence[Tensor], least: int, seed: int
 ) -> dict[str, float]:
-    """``column``, the distance of two sets of clips' features; its floor on the real one; both counts of rows.
+    """``column``, the distance of two sets of clips' features; its floor on the real one; counts of rows.
 
     NaN instead of a distance where a set has fewer than ``least`` rows: too few.
     """

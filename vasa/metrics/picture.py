@@ -1,8 +1,8 @@
 """Reenactment against the true video: PSNR, SSIM and LPIPS of each frame, whole and inside the face's box.
 
 A made frame is compared with the true frame of the same moment, at the true video's size. SSIM is Wang et
-al.'s (2004: Gaussian window of 1.5 px, mean over colours), LPIPS the published one with AlexNet; without a file
-of its weights it is left out, and the label says so.
+al.'s (2004: Gaussian window of 1.5 px, mean over colours), LPIPS the published one with AlexNet; without a
+file of its weights it is left out, and the label says so.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def write_card(folder: Path) -> Path:
 def _section(name: str, role: str, needed_by: str, weights: Weights, path: Path) -> list[str]:
     meta: dict[str, Any] = weights.meta
     million = sum(tensor.numel() for tensor in weights.tensors.values()) / 1e6
-    seen = ", ".join(meta["judge"]["pools"]) or "animations alone"
+    seen = ", ".join(meta["judge"]["pools"]) or "clips of its own"
     facts = (
         f"{role.capitalize()}, for {needed_by}. {million:.2f} M numbers, {path.stat().st_size / 1e6:.2f} MB; "
         f"{meta['samples']} samples in {meta['steps']} steps, of {seen}."

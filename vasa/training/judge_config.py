@@ -91,10 +91,10 @@ class AugmentConfig:
 class JudgeConfig:
     """One network to train. kind says which of the sizes below is read."""
 
-    kind: str = "landmarks"  # landmarks, expression, emotion, identity, capp or syncnet
+    kind: str = "landmarks"  # landmarks, expression, emotion, identity, capp, syncnet or video
     pools: list[str] = field(
         default_factory=list
-    )  # in TrainJudgesRun.pools; emotion, capp, syncnet need none
+    )  # in TrainJudgesRun.pools; emotion, capp, syncnet and video need none
     validation_pools: list[str] = field(default_factory=list)
     seed: int = 0
     steps: int = 1000
@@ -128,7 +128,7 @@ class JudgeConfig:
             room=1.0,
         )
     )
-    sync_windows: int = 12  # neighbouring windows of each clip in a batch
+    sync_windows: int = 32  # neighbouring windows of each clip in a batch
     video: VideoNetConfig = field(default_factory=VideoNetConfig)
     video_clips: VideoPoolConfig = field(default_factory=lambda: VideoPoolConfig(first_seed=7_000_000))
     video_validation: VideoPoolConfig = field(

@@ -6,6 +6,7 @@ A judge step joins a network, its augmentation and its loss; the loop does the r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,7 @@ from vasa.training.judge_augment import JudgeBatch, augment
 from vasa.training.judge_config import JudgeConfig
 from vasa.training.runtime import mix
 from vasa.training.syncnet_step import SyncStep
+from vasa.training.video_net_step import VideoNetStep
 
 CONTROL_SCALE = (0.2, 0.15, 0.35, 0.35, 0.4, 0.3, 0.25, 0.35, 0.25, 0.25, 0.4)
 """About one standard deviation of each control in training: errors are measured in it."""
@@ -34,15 +36,21 @@ IDENTITY_SCALE, IDENTITY_MARGIN = 20.0, 0.2
 
 
 def build_step(
-    config: JudgeConfig, pools: list[Pool], batch_size: int
-) -> JudgeStep | EmotionStep | CappStep | SyncStep:
-    """The step of a judge of any kind, its network fresh from the torch seed in force."""
+    config: JudgeConfig, pools: list[Pool], batch_size: int, pool_dir: Path | None = None
+) -> JudgeStep | EmotionStep | CappStep | SyncStep | VideoNetStep:
+    """The step of a judge of any kind, its network fresh from the torch seed in force.
+
+    pool_dir: where rendered clips are kept; for videos.
+    """
     if config.kind == "emotion":
         return EmotionStep(config, emotion_clips(config.emotion_clips), batch_size)
     if config.kind == "capp":
         return CappStep(config, batch_size)
     if config.kind == "syncnet":
         return SyncStep(config, batch_size)
+    if config.kind == "video":
+        assert pool_dir is not None
+        return VideoNetStep(config, pool_dir, batch_size)
     return JudgeStep(config, FrameSampler(pools, batch_size, config.seed))
 
 

@@ -21,6 +21,7 @@ from vasa.training.judge_step import build_step
 from vasa.training.loop import Phase, train
 from vasa.training.runtime import start
 from vasa.training.syncnet_step import SyncStep
+from vasa.training.video_net_step import VideoNetStep
 
 
 def train_judges(run: TrainJudgesRun) -> dict[str, Path]:
@@ -41,7 +42,7 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
     loop = dataclasses.replace(run.loop, steps=judge.steps, seed=judge.seed, batch_size=size)
     optimizer = dataclasses.replace(run.optimizer, learning_rate=judge.learning_rate)
     runtime = start(loop)
-    step = build_step(judge, [pools[p] for p in judge.pools], loop.batch_size)
+    step = build_step(judge, [pools[p] for p in judge.pools], loop.batch_size, run.pool_dir)
     held_out = {p: _first_frames(pools[p], run.validation_frames) for p in judge.validation_pools}
     path = run.output / f"{name}.safetensors"
     scores: dict[str, float] = {}
@@ -55,6 +56,8 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
         if isinstance(step, SyncStep):
             assert isinstance(network, SyncNet)
             scores.update(step.scores(network))
+        if isinstance(step, VideoNetStep):
+            scores.update(step.scores(averages[name]))
         for pool, frames in held_out.items():
             found = score(judge.kind, network, frames, run.output)
             scores.update({f"{pool}/{k}": v for k, v in found.items()})
@@ -76,7 +79,7 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
         run.run_dir / name,
         ema={name: step.module},
         export=export,
-        validate=validate if held_out or isinstance(step, CappStep | SyncStep) else None,
+        validate=validate if held_out or isinstance(step, CappStep | SyncStep | VideoNetStep) else None,
         config=plain(judge),
         runtime=runtime,
     )
