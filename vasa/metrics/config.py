@@ -54,3 +54,44 @@ class SyncMetricConfig:
             )
         if self.num_frames and self.num_frames < 6:
             raise ValueError(f"sync.num_frames is {self.num_frames}; wanted at least 6, or 0 for all.")
+
+
+METRICS = ("sync", "capp", "pose", "fvd", "identity", "quality", "liveliness", "controls", "truth")
+
+
+@dataclass(kw_only=True, slots=True)
+class EvalRun:
+    """Measures anybody's videos. Networks without a file given are our stand-ins."""
+
+    videos: Path = Path(
+        "outputs/table"
+    )  # folder of videos, or of folders of them: one row each, `real` first
+    audio: Path | None = None  # folder of sounds of the same names; None: the videos' own
+    reference: Path | None = (
+        None  # folder of true videos: same names are compared frame by frame, all as sets
+    )
+    portraits: Path | None = None  # folder of pictures of the same names, for identity
+    metrics: list[str] = field(default_factory=lambda: list(METRICS))
+    out: Path = Path("outputs/eval")  # table.md, .json, .html, clips.jsonl and the cache
+    judges: Path = Path("checkpoints/judges")
+    sync: SyncMetricConfig = field(default_factory=SyncMetricConfig)
+    i3d: Path | None = None  # i3d_pretrained_400.pt, for FVD
+    inception: Path | None = None  # FID's Inception
+    alexnet: Path | None = None  # for LPIPS; None: no LPIPS
+    arcface: Path | None = None  # an ArcFace .onnx, for identity
+    min_windows: int = 256  # of 25 frames: under so many FVD has no number
+    min_frames: int = 2048  # under so many FID has no number
+    seed: int = 0  # of bootstrap intervals and split halves
+    device: str = "auto"
+    threads: int = 1
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown or not self.metrics:
+            raise ValueError(f"metrics={unknown or self.metrics}; wanted some of {', '.join(METRICS)}.")
+        if min(self.min_windows, self.min_frames) < 2 or self.threads < 1:
+            raise ValueError(
+                f"min_windows is {self.min_windows}, min_frames {self.min_frames}, threads {self.threads}; "
+                "wanted at least 2, 2 and 1."
+            )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 VASA1_COLUMNS = ("S_C", "S_D", "CAPP", "delta P", "FVD_25")
 
-VASA1_VOXCELEB2 = {
+Rows = dict[str, tuple[float | None, ...]]
+
+VASA1_VOXCELEB2: Rows = {
     "real video": (7.640, 7.189, 0.588, 0.505, None),
     "VASA-1": (8.841, 6.312, 0.468, 0.304, None),
     "SadTalker": (5.843, 8.813, 0.441, 0.275, None),
@@ -16,7 +18,7 @@ VASA1_VOXCELEB2 = {
     "MakeItTalk": (4.176, 15.513, -0.051, 0.210, None),
 }
 
-VASA1_ONEMIN32 = {
+VASA1_ONEMIN32: Rows = {
     "real video": (7.192, 7.254, 0.559, 0.405, 29.245),
     "VASA-1": (7.957, 6.635, 0.465, 0.316, 105.884),
     "SadTalker": (5.501, 8.850, 0.383, 0.252, 214.507),
@@ -29,7 +31,7 @@ VASA1_CAPP_BY_SHIFT = {0: 0.608, 1: 0.462, 2: 0.206, 3: 0.069, 4: 0.082}
 VASA1_CAPP_BY_SCALE = {0.2: 0.368, 0.5: 0.584, 1.0: 0.608, 1.5: 0.587, 3.0: 0.505}
 """CAPP by the factor on the variation of pose."""
 
-BLOCKS = {
+BLOCKS: dict[str, Rows] = {
     "VASA-1, VoxCeleb2 (46 people x 10 clips)": VASA1_VOXCELEB2,
     "VASA-1, OneMin-32": VASA1_ONEMIN32,
 }

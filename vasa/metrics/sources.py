@@ -91,6 +91,11 @@ def find_rows(
     return dict(sorted(rows.items(), key=lambda row: row[0] != REAL_ROW))
 
 
+def references(folder: Path | None) -> list[ClipFiles]:
+    """All videos of the reference folder, as a set; none without a folder."""
+    return [] if folder is None else [ClipFiles(path) for path in _of_kind(folder, VIDEO_KINDS)]
+
+
 def _of_kind(folder: Path, kinds: tuple[str, ...]) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in kinds and p.is_file())
 

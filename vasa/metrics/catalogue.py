@@ -1,0 +1,164 @@
+"""The metrics that ``metrics=[...]`` names, built with the networks they need; each network is loaded once.
+
+Published weights are used where their file is given; where it is not, our stand-ins, labelled as such.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from vasa.checkpoint import content_hash, plain, versions
+from vasa.device import choose_device
+from vasa.metrics.capp import CappMetric
+from vasa.metrics.config import EvalRun
+from vasa.metrics.controls import ControlsMetric
+from vasa.metrics.face_tracks import find_by_detector, find_by_landmarks
+from vasa.metrics.fid import FidMetric, FrameFeatures, InceptionFeatures, StandInFrames
+from vasa.metrics.fvd import FvdMetric, I3DFeatures, StandInFeatures, VideoFeatures
+from vasa.metrics.identity import IdentityMetric, by_arcface, by_judge
+from vasa.metrics.liveliness import LivelinessMetric
+from vasa.metrics.picture import LandmarkBoxes, PictureMetric
+from vasa.metrics.pose_statistics import PoseMetric
+from vasa.metrics.protocol import ClipMetric, SetMetric, Unscored
+from vasa.metrics.seen import Seen
+from vasa.metrics.syncnet import SyncMetric
+from vasa.metrics.truth import TruthMetric
+from vasa.pretrained.arcface import ArcFace
+from vasa.pretrained.capp import CappNet
+from vasa.pretrained.detector import build_detector
+from vasa.pretrained.judges import Judges
+from vasa.pretrained.registry import path_of
+from vasa.pretrained.syncnet import SyncNet
+from vasa.pretrained.third_party import file_hash
+
+JUDGES = ("judge_pose", "judge_expression", "judge_emotion", "judge_identity")
+Cut = Callable[[np.ndarray], np.ndarray]
+
+
+class Catalogue:
+    """Builds metrics of a run. cut: preprocess.framing.ClipFramer, or another way to cut faces."""
+
+    def __init__(self, run: EvalRun, cut: Cut) -> None:
+        self.run, self._cut = run, cut
+        self.device = choose_device(run.device)
+
+    def build(self) -> tuple[list[ClipMetric], list[SetMetric]]:
+        """The clip metrics and the set metrics that the run names.
+
+        Raises: FileNotFoundError for weights that are missing, with what to put where.
+        """
+        clip_builders: dict[str, Callable[[], ClipMetric]] = {
+            "sync": self._sync,
+            "capp": self._capp,
+            "pose": lambda: PoseMetric(self._seen),
+            "identity": self._identity,
+            "quality": self._picture,
+            "liveliness": lambda: LivelinessMetric(self._seen),
+            "controls": lambda: ControlsMetric(self._seen),
+            "truth": lambda: TruthMetric(self._judges, self._framed, self._judges_hash),
+        }
+        names = self.run.metrics
+        clip_metrics = [clip_builders[name]() for name in names if name in clip_builders]
+        set_metrics: list[SetMetric] = [self._fvd()] if "fvd" in names else []
+        if "quality" in names:
+            set_metrics.append(self._fid())
+        return clip_metrics, set_metrics
+
+    # What metrics share
+
+    def _framed(self, frames: np.ndarray) -> np.ndarray:
+        try:
+            return self._cut(frames)
+        except ValueError as error:
+            raise Unscored(str(error)) from error
+
+    @cached_property
+    def _judges(self) -> Judges:
+        return Judges.from_pretrained(self.run.judges, self.device)
+
+    @cached_property
+    def _judges_hash(self) -> str:
+        hashes = [content_hash(path_of(name, self.run.judges)) for name in JUDGES]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    @cached_property
+    def _seen(self) -> Seen:
+        finder = {"judges": self._judges_hash, "detector": self._detector_name}
+        return Seen(self._judges, self._framed, finder)
+
+    @property
+    def _detector_name(self) -> str:
+        scrfd = self.run.detector.scrfd
+        return f"scrfd {file_hash(scrfd)[:12]}" if scrfd is not None else "cascade and landmarks"
+
+    # Metrics
+
+    def _sync(self) -> ClipMetric:
+        config = self.run.sync
+        path = config.weights or path_of("judge_sync", self.run.judges)
+        if config.weights is not None:
+            network, digest = SyncNet.from_published(path), file_hash(path)
+            origin = "published weights"
+        else:
+            network, digest = SyncNet.from_pretrained(path), content_hash(path)
+            origin = "quarter width, trained on synthetic clips: compare within this table only"
+        detector = build_detector(self.run.detector)
+        if detector.is_exact:
+            find = find_by_detector(detector)
+        else:
+            find = find_by_landmarks(self._judges.pose, detector, self.run.detector.min_confidence)
+        finder = self._detector_name
+        return SyncMetric(
+            network.to(self.device), config, find, origin=origin, weights_hash=digest, finder=finder
+        )
+
+    def _capp(self) -> ClipMetric:
+        path = path_of("judge_capp", self.run.judges)
+        identity = {"weights": content_hash(path), **self._seen.identity}
+        network = CappNet.from_pretrained(path).to(self.device)
+        return CappMetric(network, lambda frames: self._seen(frames).pose, identity)
+
+    def _identity(self) -> ClipMetric:
+        if self.run.arcface is not None:
+            embed = by_arcface(self._seen, ArcFace(self.run.arcface))
+            identity = {"weights": file_hash(self.run.arcface), **self._seen.identity}
+            return IdentityMetric(embed, "ArcFace", identity)
+        return IdentityMetric(by_judge(self._seen), "our identity judge", self._seen.identity)
+
+    def _picture(self) -> ClipMetric:
+        faces = LandmarkBoxes.from_pretrained(self.run.judges, self.device)
+        return PictureMetric(faces, self.run.alexnet, self.device)
+
+    def _fid(self) -> SetMetric:
+        network: FrameFeatures = (
+            InceptionFeatures(self.run.inception, self.device)
+            if self.run.inception is not None
+            else StandInFrames(StandInFeatures(self.run.judges, self.device))
+        )
+        return FidMetric(network, min_frames=self.run.min_frames, seed=self.run.seed)
+
+    def _fvd(self) -> SetMetric:
+        network: VideoFeatures = (
+            I3DFeatures(self.run.i3d, self.device)
+            if self.run.i3d is not None
+            else StandInFeatures(self.run.judges, self.device)
+        )
+        return FvdMetric(network, self.run.min_windows, seed=self.run.seed)
+
+
+def context_of(run: EvalRun, metrics: list[Any]) -> dict[str, Any]:
+    """What a table was measured with, as plain data: options, versions, and every metric's identity."""
+    config = plain(run)
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    return {
+        "config": config,
+        "config_sha256": digest,
+        "versions": versions(),
+        "metrics": {metric.name: metric.identity for metric in metrics},
+    }
