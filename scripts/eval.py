@@ -25,8 +25,8 @@ def run(cfg: EvalRun) -> None:
     clip_metrics, set_metrics = Catalogue(cfg, ClipFramer(cfg.detector)).build()
     evaluation = Evaluation(clip_metrics, set_metrics, cfg.out / "cache", cfg.seed)
     scores = evaluation.run(rows, references(cfg.reference))
-    metrics = [*clip_metrics, *set_metrics]
-    table = EvalTable(scores, {metric.name: metric.label for metric in metrics}, context_of(cfg, metrics))
+    labels = {m.name: m.label for m in clip_metrics} | {m.name: m.label for m in set_metrics}
+    table = EvalTable(scores, labels, context_of(cfg, [*clip_metrics, *set_metrics]))
     table.write(cfg.out)
     sys.stdout.write(table.markdown())
 
