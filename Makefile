@@ -10,7 +10,7 @@ export VASA_AUDIO := $(value audio)
 export VASA_OUTPUT := $(value output)
 export VASA_ARGS := $(value ARGS)
 
-.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo
+.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo table
 
 help:
 	@echo 'make demo                            a synthetic portrait speaks: outputs/demo/demo.mp4'
@@ -21,6 +21,7 @@ help:
 	@echo 'make train-demo                      trains checkpoints/demo anew; carries on where it was stopped'
 	@echo 'make benchmark-demo                  recomputes the table of numbers of checkpoints/demo;'
 	@echo '                                     ARGS="media=FOLDER" adds the rows on real people'
+	@echo 'make table                           measures checkpoints/demo beside real video and baselines: outputs/synthetic'
 	@echo 'make lint                            ruff and mypy'
 	@echo 'make install                         only sets up .venv, which every other target does by itself'
 	@echo 'Options of a script: .venv/bin/python scripts/infer.py --help'
@@ -78,6 +79,9 @@ train-demo: $(INSTALLED)
 	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_pose
 	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_decoder
 	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_face
+	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_colour
+	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_pose_more
+	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_final
 	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=train
 	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=validation clips.num_clips=48
 	@nice -n 10 $(PYTHON) scripts/train_motion.py
@@ -87,3 +91,8 @@ train-demo: $(INSTALLED)
 
 benchmark-demo: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/benchmark_demo.py $$VASA_ARGS
+
+table: $(INSTALLED)
+	@$(PYTHON) scripts/make_jobs.py experiment=synthetic
+	@$(PYTHON) scripts/infer.py jobs=outputs/synthetic/jobs.jsonl
+	@$(PYTHON) scripts/eval.py experiment=synthetic

@@ -22,7 +22,16 @@ def choices(name: str) -> dict[str, list[str]]:
     """Groups that a run may be composed from, with the names of their files."""
     defaults = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["defaults"]
     groups = [group for entry in defaults if isinstance(entry, dict) for group in entry]
-    return {group: sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")) for group in groups}
+    return {
+        group.removesuffix(f"/{name}"): sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+        for group in groups
+    }
+
+
+def file_of(name: str, choice: str) -> str:
+    """The file that an argument such as face=demo or experiment=demo_pose chooses."""
+    group, chosen = choice.split("=")
+    return f"{group}/{name}/{chosen}.yaml" if group == "experiment" else f"{group}/{chosen}.yaml"
 
 
 def needed(name: str, *arguments: str) -> list[str]:
@@ -84,7 +93,7 @@ def test_a_misspelt_key_in_any_file_fails(tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / path.relative_to(CONFIGS)).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path.relative_to(CONFIGS)).write_text(path.read_text())
     cases = [(name, f"{name}.yaml", []) for name in RUNS]
-    cases += [(name, f"{choice.replace('=', '/')}.yaml", [choice]) for name, choice in VARIANTS]
+    cases += [(name, file_of(name, choice), [choice]) for name, choice in VARIANTS]
     for name, file, arguments in cases:
         path = tmp_path / file
         text = path.read_text()
@@ -113,7 +122,7 @@ def test_primary_files_are_ordered_and_repeat_no_default(name: str) -> None:
     defaults = text.pop("defaults")
     assert defaults[0] == f"{name}_schema"
     own = defaults.index("_self_")
-    after = {group for entry in defaults[own + 1 :] for group in entry}
+    after = {group.removesuffix(f"/{name}") for entry in defaults[own + 1 :] for group in entry}
     assert {"run", "experiment"} & set(choices(name)) <= after, "run and experiment change what the file says"
     assert_changes(text, RUNS[name], name)
 

@@ -9,7 +9,7 @@ A run is a torch-free dataclass that nests the options of every folder it uses; 
    shows it); declare files as ``Path``, so that any file name passes unharmed;
 2. put the run's dataclass beside the function that the script calls, and a line into ``RUNS`` below;
 3. write ``configs/<name>.yaml``: its ``defaults`` are ``<name>_schema``, then groups, then ``_self_``, then
-   ``experiment: null``;
+   ``experiment/<name>: null``;
 4. in the script: ``@main("<name>") def run(cfg: <Name>Run) -> None: ...`` and ``if __name__ == "__main__":
 run()``.
 
@@ -174,7 +174,7 @@ def _sorted_arguments(name: str, arguments: Sequence[str]) -> tuple[dict[str, st
         if key in choices:
             if value not in choices[key]:
                 raise UsageError(f"{key}={value} is unknown: wanted one of {', '.join(choices[key])}.")
-            overrides.append(argument)
+            overrides.append(f"{_group(name, key)}={value}")
         elif option is None:
             raise UsageError(_misspelt(key, [*_names(name), *choices]))
         elif option.is_text:
@@ -209,15 +209,25 @@ def _without_interpolation(value: str) -> str:
     return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", value)
 
 
-def _choices(name: str) -> dict[str, list[str]]:
-    """The groups that a run's primary file lists, each with the names of its files."""
+def _groups(name: str) -> dict[str, str | None]:
+    """The groups that a run's primary file lists, and the file it takes of each; None: none, unless asked."""
     import yaml
 
     primary = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
-    groups = dict(next(iter(entry.items())) for entry in primary["defaults"] if isinstance(entry, dict))
+    return dict(next(iter(entry.items())) for entry in primary["defaults"] if isinstance(entry, dict))
+
+
+def _group(name: str, key: str) -> str:
+    """The folder of a group: ``experiment=`` of each run has a folder of its own, experiment/<run>."""
+    return f"{key}/{name}" if f"{key}/{name}" in _groups(name) else key
+
+
+def _choices(name: str) -> dict[str, list[str]]:
+    """The groups that a run's primary file lists, as the command line names them, each with its files."""
     return {
-        group: sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")) + ([] if chosen else ["null"])
-        for group, chosen in groups.items()
+        group.removesuffix(f"/{name}"): sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+        + ([] if chosen else ["null"])
+        for group, chosen in _groups(name).items()
     }
 
 

@@ -1,6 +1,7 @@
 """Lists of jobs: checked as a whole, made once, resumed, and honest about what was asked."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from vasa.inference.job_lists import make_list
 from vasa.inference.jobs import Job, JobRunner, read_jobs, run_jobs, write_jobs
 from vasa.inference.pipeline import TalkingFace
 from vasa.metrics.sources import find_rows, read_clip
-from vasa.video import VideoReader
+from vasa.video import VideoReader, VideoWriter
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,35 @@ def test_a_list_comes_without_an_image_of_its_own():
     with pytest.raises(ValueError, match="names its own"):
         load("infer", ["jobs=a.jsonl", "image=b.png"])
     assert load("make_jobs", ["num_clips=3"]).num_clips == 3
+
+
+def test_real_clips_are_drawn_by_seed_and_their_failures_named(tmp_path, caplog):
+    people = tmp_path / "clips"
+    for person in ("a", "b", "c"):
+        for clip in range(3):
+            _write_clip(people / person / f"{clip}.mp4", frames=30 if clip else 10)
+    (people / "a" / "broken.mp4").write_bytes(b"no video")
+    run = MakeJobsRun(
+        output=tmp_path / "list",
+        clips_from=people,
+        num_people=2,
+        num_clips=2,
+        min_seconds=1.0,
+        samples=1,
+        sweeps=0,
+    )
+    names = {job.group for job in read_jobs(make_list(run))}
+    assert len(names) == 4 and {name[2:] for name in names} == {"1", "2"}
+    assert names == {job.group for job in read_jobs(make_list(replace(run, output=tmp_path / "again")))}
+    with pytest.raises(ValueError, match="holds 3 folders; wanted 9"):
+        make_list(replace(run, num_people=9))
+    with pytest.raises(FileNotFoundError, match="is no folder"):
+        make_list(replace(run, clips_from=tmp_path / "nowhere"))
+
+
+def _write_clip(path, frames):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sound = np.sin(np.arange(frames * 640) / 7).astype(np.float32) * 0.1
+    with VideoWriter(path, 32, 32, 25, sound, 16000) as writer:
+        for n in range(frames):
+            writer.write(np.full((32, 32, 3), 5 * n % 250, np.uint8))

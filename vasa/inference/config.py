@@ -104,7 +104,9 @@ class MakeJobsRun:
     clips_from: Path | None = (
         None  # folder of real clips with sound; None: synthetic people of the test split
     )
-    num_clips: int = 24
+    num_people: int = 0  # folders of clips_from that clips are drawn from; 0: they are one person's
+    num_clips: int = 24  # of each person
+    min_seconds: float = 0.0  # of real clips; shorter ones are not drawn
     seconds: float = 4.0  # of each clip, at most
     samples: int = 3  # seeds for each sound, averaged by the table as VASA-1 does
     sweeps: int = 2  # clips that every control is swept on
@@ -112,10 +114,10 @@ class MakeJobsRun:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.num_clips < 2 or self.samples < 1 or self.sweeps < 0:
+        if self.num_clips < 1 or self.samples < 1 or min(self.sweeps, self.num_people) < 0:
             raise ValueError(
-                f"num_clips is {self.num_clips}, samples {self.samples}, sweeps {self.sweeps}; "
-                "wanted at least 2, 1 and 0."
+                f"num_clips is {self.num_clips}, samples {self.samples}, sweeps {self.sweeps}, num_people "
+                f"{self.num_people}; wanted at least 1, 1, 0 and 0."
             )
         if self.seconds < 1 or self.size % 2 or not 64 <= self.size <= 512:
             raise ValueError(

@@ -33,6 +33,7 @@ from vasa.video import VideoReader, VideoWriter
 log = logging.getLogger(__name__)
 
 LIST = "jobs.jsonl"
+VIDEO_KINDS = (".mp4", ".mov", ".webm", ".mkv", ".avi")
 REAL, OURS, WARP, SHUFFLED, STILL, OTHER, SWEEP = (
     "real", "vasa", "untrained_warp", "shuffled_audio", "still_portrait", "other_motion", "controls",
 )  # fmt: skip
@@ -96,23 +97,53 @@ def _synthetic(run: MakeJobsRun) -> Iterator[Material]:
 
 
 def _from_folder(run: MakeJobsRun, folder: Path) -> Iterator[Material]:
-    """Real clips with sound, in the order of a shuffle by seed; the portrait is the first frame."""
+    """Real clips with sound, drawn by seed; the portrait is the first frame."""
     if not folder.is_dir():
         raise FileNotFoundError(f"clips_from={folder} is no folder; give one with videos that have sound.")
-    paths = sorted(path for path in folder.rglob("*.mp4") if path.is_file())
-    order = np.random.default_rng(run.seed).permutation(len(paths))[: run.num_clips]
-    for path in (paths[i] for i in sorted(order)):
+    for path in _drawn(run, folder):
         name = "_".join(path.relative_to(folder).with_suffix("").parts)
         if not _is_there(run.output, name):
-            try:
-                audio = resample(*read_audio(path), AUDIO_HZ)
-            except ValueError as error:
-                log.warning("%s is left out: %s", path, error)
-                continue
+            audio = resample(*read_audio(path), AUDIO_HZ)
             frames = [f.copy() for f in VideoReader(path).resampled(stop=round(run.seconds * VIDEO_FPS))]
             sound = fit_length(audio, len(frames) * SAMPLES_PER_FRAME)
             _write(run.output, name, frames[0], np.stack(frames), sound)
+            log.info("%s written.", name)
         yield Material(name, {})
+
+
+def _drawn(run: MakeJobsRun, folder: Path) -> list[Path]:
+    """The clips of a list: a pure function of the folder's content, of the seed and of the numbers."""
+    rng = np.random.default_rng(run.seed)
+    people = [folder]
+    if run.num_people:
+        everyone = sorted(path for path in folder.iterdir() if path.is_dir())
+        if len(everyone) < run.num_people:
+            raise ValueError(
+                f"clips_from={folder} holds {len(everyone)} folders; wanted {run.num_people} people's."
+            )
+        people = [everyone[i] for i in sorted(rng.permutation(len(everyone))[: run.num_people])]
+    drawn = []
+    for person in people:
+        clips = sorted(path for path in person.rglob("*") if path.suffix.lower() in VIDEO_KINDS)
+        some: list[Path] = []
+        for path in (clips[i] for i in rng.permutation(len(clips))):
+            if len(some) < run.num_clips and _is_usable(path, run.min_seconds):
+                some.append(path)
+        drawn += sorted(some)
+    return drawn
+
+
+def _is_usable(path: Path, min_seconds: float) -> bool:
+    """Whether a clip can be read, is long enough and has sound; says so where not."""
+    try:
+        reader = VideoReader(path)
+        read_audio(path)
+    except (ValueError, OSError) as error:
+        log.warning("%s is left out: %s", path, error)
+        return False
+    if reader.duration_s < min_seconds:
+        log.info("%s is left out: %.1f s, wanted %.1f.", path, reader.duration_s, min_seconds)
+    return reader.duration_s >= min_seconds
 
 
 def _places(folder: Path, name: str) -> tuple[Path, Path, Path]:
@@ -191,6 +222,7 @@ def _spoken(run: MakeJobsRun, clip: Material, other: Material) -> list[Job]:
         "reference": f"{REAL}/{clip.name}.mp4",
         "group": clip.name,
         "truth": clip.truth,
+        "framed": bool(clip.truth),
     }
     ours = [
         Job(name=f"{clip.name}_{seed}", row=OURS, seed=run.seed + seed, **common)
@@ -217,6 +249,7 @@ def _sweep(run: MakeJobsRun, clip: Material) -> list[Job]:
             image=f"portraits/{clip.name}.png",
             audio=f"audio/{clip.name}.wav",
             seed=run.seed,
+            framed=bool(clip.truth),
             group=f"{clip.name}_{label}",
             **values,
         )

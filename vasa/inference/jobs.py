@@ -26,6 +26,9 @@ from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.config import InferRun
 from vasa.inference.controls import conditions
 from vasa.inference.pipeline import Portrait, TalkingFace
+from vasa.inference.portrait import read_picture
+from vasa.preprocess.align import FoundFace
+from vasa.preprocess.crop import Crop
 from vasa.records import MotionLayout
 from vasa.video import VideoWriter
 
@@ -40,8 +43,9 @@ class Job:
 
     name, row: the video becomes <row>/<name>.mp4 beside the list. audio: what is heard; driven_by: what
     drives the face, if another sound (a control: lips must then not fit). learned=False: the untrained warp
-    renders. group: jobs of one group are samples of one clip. reference: the true video, truth: what is known
-    of it, both for the job file only. Angles in degrees, as on the command line.
+    renders. framed: the picture is cut by the crop rule already, no face is searched. group: jobs of one
+    group are samples of one clip. reference: the true video, truth: what is known of it, both for the job
+    file only. Angles in degrees, as on the command line.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Job:
     emotion: str = "neutral"
     seed: int = 0
     learned: bool = True
+    framed: bool = False
     group: str = ""
     reference: str | None = None
     truth: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -182,7 +187,7 @@ class JobRunner:
 
     def make(self, job: Job) -> None:
         """One video and, last, its job file. Raises: ValueError, OSError."""
-        portrait = self._prepared(job.image)
+        portrait = self._prepared(job)
         heard, heard_hz = read_audio(self.folder / job.audio)
         driving, driving_hz = read_audio(self.folder / (job.driven_by or job.audio))
         if job.driven_by is not None:
@@ -216,13 +221,17 @@ class JobRunner:
         with atomic_path(path.with_name(job.name + JOB_ENDING)) as temporary:
             temporary.write_text(json.dumps(self.stamp(job), indent=1, ensure_ascii=False), encoding="utf-8")
 
-    def _prepared(self, image: str) -> Portrait:
-        if self._portrait is None or self._portrait[0] != image:
-            config = self.config
+    def _prepared(self, job: Job) -> Portrait:
+        if self._portrait is None or self._portrait[0] != job.image:
+            config, picture = self.config, read_picture(self.folder / job.image)
+            known = None
+            if job.framed:
+                side = min(picture.shape[:2])
+                known = FoundFace(Crop(side / 2, side / 2, side, side), "framed", 1, 1.0)
             made = self.face.prepare(
-                self.folder / image, config.size, config.allow_centre_crop, None, config.keep_expression
+                picture, config.size, config.allow_centre_crop, known, config.keep_expression
             )
-            self._portrait = image, made
+            self._portrait = job.image, made
         return self._portrait[1]
 
 
