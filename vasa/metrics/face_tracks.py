@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from scipy.signal import medfilt
+from scipy.ndimage import median_filter
 
 from vasa.metrics.protocol import Unscored
 from vasa.pretrained.crops import face_boxes
@@ -143,12 +143,15 @@ def track_crops(frames: np.ndarray, track: FaceTrack) -> np.ndarray:
     published: there the smallest of the neighbouring values is taken.
     """
     boxes = track.boxes
-    half = medfilt((boxes[:, 2:] - boxes[:, :2]).max(1) / 2, SMOOTHED_FRAMES)
-    x = medfilt(boxes[:, [0, 2]].mean(1), SMOOTHED_FRAMES)
-    y = medfilt(boxes[:, [1, 3]].mean(1), SMOOTHED_FRAMES)
+    half = _smoothed((boxes[:, 2:] - boxes[:, :2]).max(1) / 2)
+    x, y = _smoothed(boxes[:, [0, 2]].mean(1)), _smoothed(boxes[:, [1, 3]].mean(1))
     seen = frames[track.first : track.first + len(track)]
     crops = [crop(frame, *place) for frame, *place in zip(seen, x, y, half, strict=True)]
     return np.stack(crops)
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    return median_filter(values, SMOOTHED_FRAMES, mode="constant")
 
 
 def crop(frame: np.ndarray, x: float, y: float, half: float) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.signal import medfilt
+from scipy.ndimage import median_filter
 from torch import Tensor
 
 from vasa.checkpoint import content_hash, plain
@@ -82,7 +82,8 @@ def sync_scores(lips: Tensor, sound: Tensor, max_shift: int) -> SyncScores:
     means = table.mean(0)
     best = int(means.argmin())
     s_d = float(means[best])
-    confidence = medfilt((means.median() - table[:, best]).double().numpy(), MEDIAN_WINDOWS)
+    single = (means.median() - table[:, best]).double().numpy()
+    confidence = median_filter(single, MEDIAN_WINDOWS, mode="constant")  # zeros beyond both ends
     return SyncScores(
         table, means, s_d, float(means.median()) - s_d, max_shift - best, torch.from_numpy(confidence)
     )
