@@ -46,7 +46,7 @@ class CappMetric:
     @property
     def label(self) -> str:
         return (
-            f"CAPP on {self._network.config.audio}, trained by this project on synthetic clips: compares rows "
+            f"CAPP on {self._network.config.audio}, trained here on synthetic clips: compares rows "
             "of one table, not comparable in absolute value with published numbers"
         )
 

@@ -33,7 +33,7 @@ REGIONS = (*_CONTROLS, "head")
 
 BLINK_CLOSES, BLINK_OPENS = 0.35, 0.2
 """Closure beyond the clip's median at which a blink begins and ends, of the mean of both eyes. The judge
-reads a full blink as about 0.7; a gaze cast down moves the lids by less than 0.2.
+reads a full blink of rendered people as 0.75 to 1.1.
 """
 LONGEST_BLINK_S = 0.8
 """Lids that stay closed for longer are closed eyes, not a blink."""

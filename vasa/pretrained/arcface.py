@@ -48,14 +48,14 @@ class ArcFace:
         self._input, shape = given.name, given.shape
         if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or not isinstance(shape[2], int):
             raise ValueError(
-                f"{path} takes {shape}; wanted (any, 3, S, S), a recognition model of insightface."
+                f"{path} takes {shape}; wanted (any, 3, S, S), as insightface's recognition does."
             )
         self._side: int = shape[2]
         self._chunk = shape[0] if isinstance(shape[0], int) else CHUNK
         self._mean, self._scale = (0.0, 1.0) if _normalises_itself(path) else (127.5, 1 / 127.5)
 
     def embed(self, pictures: np.ndarray, landmarks: Tensor) -> Tensor:
-        """pictures uint8 (T, S, S, 3) RGB, landmarks (T, 68, 2) in image coordinates -> unit vectors (T, E)."""
+        """pictures uint8 (T, S, S, 3) RGB, their landmarks (T, 68, 2) -> unit vectors (T, E)."""
         found = []
         for start in range(0, len(pictures), self._chunk):
             pixels = torch.from_numpy(np.ascontiguousarray(pictures[start : start + self._chunk]))
