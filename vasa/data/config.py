@@ -145,7 +145,7 @@ class PoseClipsConfig:
     """Talking clips of which only sound and head pose are used."""
 
     split: str = "train"
-    num_clips: int = 1600
+    num_clips: int = 1400
     seed: int = JUDGE_SEEDS.start
     seconds: float = 6.0
     espeak_share: float = 0.5  # of voices; above 0 needs the training extra

@@ -100,6 +100,11 @@ class CappStep:
         """What is learned from, made when the first batch is: a finished run makes none."""
         return gather(self.config.capp_clips, self.network)
 
+    @cached_property
+    def held_out(self) -> CappClips:
+        """What scores are measured on."""
+        return gather(self.config.capp_validation, self.network)
+
     def batch_at(self, step: int) -> CappBatch:
         """A pure function of (seed, step)."""
         generator = torch.Generator().manual_seed(mix(self.config.seed, step, 1))
@@ -140,7 +145,7 @@ class CappStep:
 
     def scores(self, network: CappNet) -> dict[str, float]:
         """The network's scores on clips held out, and the paper's beside them."""
-        found = capp_scores(network, gather(self.config.capp_validation, network), self.config.seed)
+        found = capp_scores(network, self.held_out, self.config.seed)
         paper = {f"paper/{name}": value for name, value in PAPER.items()}
         return {**{f"held_out/{name}": value for name, value in found.items()}, **paper}
 
