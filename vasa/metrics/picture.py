@@ -46,20 +46,20 @@ class FaceFinder(Protocol):
 
 
 class LandmarkBoxes:
-    """A FaceFinder: boxes with the forehead around the points of a landmark network, judge_pose."""
+    """A FaceFinder: boxes with the forehead around the points that the aligner finds."""
 
     def __init__(self, network: LandmarkNet, sha256: str, min_confidence: float = 0.3) -> None:
         self.network, self.sha256, self.min_confidence = network, sha256, min_confidence
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu") -> LandmarkBoxes:
-        """Reads judge_pose of a folder. Raises: FileNotFoundError, CheckpointError."""
-        path = path_of("judge_pose", folder)
+        """Reads `landmarks` of a folder. Raises: FileNotFoundError, CheckpointError."""
+        path = path_of("landmarks", folder)
         return cls(LandmarkNet.from_pretrained(path).to(device), content_hash(path))
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"boxes": "judge_pose", "sha256": self.sha256, "min_confidence": self.min_confidence}
+        return {"boxes": "landmarks", "sha256": self.sha256, "min_confidence": self.min_confidence}
 
     @torch.inference_mode()
     def __call__(self, frames: np.ndarray) -> Tensor:

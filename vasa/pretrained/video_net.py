@@ -1,4 +1,4 @@
-"""A small video network: features of a window of frames that follow who is seen, how they move, in which order.
+"""A small video network: its features of a window follow who is seen, how they move and in what order.
 
 It stands in for I3D where that is missing. Trained on synthetic clips to say, all linearly from its features,
 how the window looks, how the head is posed and moves, and which fault it has how badly
@@ -21,6 +21,8 @@ from vasa.pretrained.files import load_network
 
 PATCH = 4
 """Pixels each way that the first layer reads as channels: no detail is averaged away before it."""
+CHANGE_GAIN = 4.0
+"""Neighbouring frames of a talking head differ little: enlarged so, their differences weigh as much."""
 GRID = 4
 """Positions each way whose content is kept apart in the features."""
 
@@ -32,7 +34,8 @@ class VideoNet(nn.Module):
         super().__init__()
         self.config = config
         w = config.widths
-        self.stem = nn.Conv3d(3 * PATCH**2, w[0], (1, 3, 3), padding=(0, 1, 1))
+        self.look = nn.Conv3d(3 * PATCH**2, w[0] // 2, (1, 3, 3), padding=(0, 1, 1))
+        self.change = nn.Conv3d(3 * PATCH**2, w[0] // 2, (1, 3, 3), padding=(0, 1, 1))
         self.stages = nn.ModuleList(
             VideoStage(a, b, stride) for a, b, stride in zip(w[:-1], w[1:], (2, 2, 1), strict=True)
         )
@@ -44,8 +47,9 @@ class VideoNet(nn.Module):
         size = self.config.size
         if windows.ndim != 5 or windows.shape[1] != 3 or windows.shape[-2:] != (size, size):
             raise ValueError(f"windows have shape {tuple(windows.shape)}; wanted (B, 3, T, {size}, {size}).")
-        patches = F.pixel_unshuffle(windows.transpose(1, 2), PATCH)  # (B, T, 48, S/4, S/4)
-        x = F.silu(self.stem(patches.transpose(1, 2)))
+        patches = F.pixel_unshuffle(windows.transpose(1, 2), PATCH).transpose(1, 2)  # (B, 48, T, S/4, S/4)
+        steps = F.pad(patches.diff(dim=2), (0, 0, 0, 0, 1, 0)) * CHANGE_GAIN
+        x = F.silu(torch.cat([self.look(patches), self.change(steps)], 1))
         for stage in self.stages:
             x = stage(x)  # (B, C, T/4, S/32, S/32) in the end
         with torch.autocast(windows.device.type, enabled=False):

@@ -30,7 +30,9 @@ THUMBNAIL = 8
 """px each way."""
 PERSON_SCALE = 12.0
 """Of the cosine softmax over people."""
-WEIGHTS = {"faults": 3.0, "motion": 1.0, "look": 1.0, "person": 0.15, "spread": 0.3}
+WEIGHTS = {"faults": 1.5, "motion": 1.0, "look": 1.0, "person": 0.05, "spread": 0.3}
+DOSE_SCALE = 0.2
+"""About one standard deviation of a dose in training: errors are measured in it."""
 SCORED_DOSES = (0.25, 0.5, 1.0)
 CHUNK = 16
 
@@ -96,7 +98,7 @@ class VideoNetStep:
             weight = F.normalize(self.heads["person"].get_parameter("weight"), dim=-1)
             cosine = F.linear(F.normalize(features, dim=-1), weight)
             parts = {
-                "faults": F.smooth_l1_loss(self.heads["faults"](features), batch.doses, beta=0.2),
+                "faults": F.smooth_l1_loss(self.heads["faults"](features), batch.doses / DOSE_SCALE),
                 "motion": F.smooth_l1_loss(self.heads["motion"](features), batch.motion),
                 "look": F.mse_loss(self.heads["look"](features), thumbnails(batch.windows)),
                 "person": F.cross_entropy(PERSON_SCALE * cosine, batch.person),
