@@ -13,7 +13,6 @@ as there, but by how much is a column.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,27 +21,19 @@ import torch.nn.functional as F
 from scipy.ndimage import median_filter
 from torch import Tensor
 
-from vasa.checkpoint import content_hash, plain
+from vasa.checkpoint import plain
 from vasa.metrics.config import SyncMetricConfig
 from vasa.metrics.face_tracks import (
     FindFaces,
-    find_by_detector,
-    find_by_landmarks,
     one_track,
     resized,
     track_crops,
 )
 from vasa.metrics.protocol import EvalClip, Unscored
-from vasa.pretrained.config import DetectorConfig
-from vasa.pretrained.detector import build_detector
-from vasa.pretrained.landmarks import LandmarkNet
 from vasa.pretrained.mfcc import to_int16
-from vasa.pretrained.registry import path_of
 from vasa.pretrained.syncnet import CROP_PX, WINDOW_FRAMES, SyncNet
-from vasa.pretrained.third_party import file_hash
 from vasa.records import SAMPLES_PER_FRAME
 
-STAND_IN = "quarter width, trained on procedural people, not comparable with published numbers"
 MEDIAN_WINDOWS = 9
 """Of the median filter over the confidences of single windows."""
 
@@ -194,32 +185,3 @@ class SyncMetric:
             cure = "" if height != width else "; sync.resize=true scales it"
             raise Unscored(f"not a face crop: {width}x{height}, wanted {CROP_PX}x{CROP_PX}{cure}")
         return np.stack([resized(frame) for frame in frames])
-
-
-def build_sync(
-    config: SyncMetricConfig, judges: Path, detector: DetectorConfig, device: torch.device | str = "cpu"
-) -> SyncMetric:
-    """The metric with its weights and, for ``pipeline``, its way of finding faces.
-
-    Faces are found by SCRFD in every frame where the detector's config names its file; else by the bundled
-    cascade and the landmark network. Raises: FileNotFoundError, CheckpointError.
-    """
-    if config.weights is not None:
-        network, weights_hash = SyncNet.from_published(config.weights), file_hash(config.weights)
-        origin = "published weights"
-    else:
-        path = path_of("judge_sync", judges)
-        network, weights_hash = SyncNet.from_pretrained(path), content_hash(path)
-        origin = STAND_IN
-    find, finder = None, ""
-    if config.protocol == "pipeline":
-        coarse = build_detector(detector)
-        find, finder = find_by_detector(coarse), coarse.name
-        if not coarse.is_exact:
-            path = detector.landmarks or path_of("landmarks", judges)
-            landmarks = LandmarkNet.from_pretrained(path).to(device)
-            find = find_by_landmarks(landmarks, coarse, detector.min_confidence)
-            finder = f"{coarse.name}+landmarks {content_hash(path)[:12]}"
-    return SyncMetric(
-        network.to(device), config, find, origin=origin, weights_hash=weights_hash, finder=finder
-    )

@@ -35,6 +35,7 @@ SCORED_FRAMES, LARGEST_OFFSET, MAX_SHIFT = 75, 10, 15
 """Of the held-out test: clips of 3 s, offsets asked for, shifts looked at."""
 NOISE_LEVELS = (16, 32, 64)
 """Grey levels: doses of noise on the mouth."""
+SETTLING_BATCHES = 20
 
 
 @dataclass(slots=True)
@@ -83,10 +84,35 @@ class SyncStep:
         return contrast(self.network.lip(batch.frames), sound)
 
     def scores(self, network: SyncNet) -> dict[str, float]:
-        """The network's scores on clips held out, by name."""
+        """The network's scores on clips held out, by name, after its normalisation has settled."""
+        self.settle(network)
         clips = sync_clips(self.config.sync_validation, network.config)
         found = sync_judge_scores(network, clips, self.config.seed)
         return {f"held_out/{name}": value for name, value in found.items()}
+
+    @torch.no_grad()
+    def settle(self, network: SyncNet) -> None:
+        """Gathers the statistics of normalisation anew, under the network's own weights.
+
+        Averaged weights come with the statistics of the last step's weights, which are others (Izmailov et
+        al. 2018, "Averaging weights leads to wider optima", section 3.2).
+        """
+        norms = [
+            m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
+        ]
+        momentum = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean
+        network.train()
+        device = next(network.parameters()).device
+        for step in range(SETTLING_BATCHES):
+            batch = self.batch_at(step)
+            network.lip(batch.frames.to(device))
+            network.sound(batch.sound.flatten(0, 1).to(device))
+        network.eval()
+        for norm, value in zip(norms, momentum, strict=True):
+            norm.momentum = value
 
 
 def heard(sound: Tensor) -> Tensor:
