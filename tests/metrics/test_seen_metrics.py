@@ -215,6 +215,11 @@ def test_amplitudes_are_compared_with_the_true_video_and_units_are_degrees() -> 
     assert found["head_of_real"] == pytest.approx(0.5) == found["gaze_of_real"]
     assert found["gaze_amplitude"] == pytest.approx(0.25 * math.degrees(0.2 / 12**0.5), rel=0.02)
     assert found["mouth_of_real"] == 0
+    shut = 0.5 * controls
+    shut[40:46, 0] = 0.5  # read behind closed lids
+    shut[40:46, CONTROL_INDEX["blink_left"]] = shut[40:46, CONTROL_INDEX["blink_right"]] = 1.0
+    closed = LivelinessMetric(seen(look(0.5 * pose, shut))).measure(EvalClip(name="a", frames=frames(100)))
+    assert closed["gaze_amplitude"] == pytest.approx(found["gaze_amplitude"], rel=0.06)
     with pytest.raises(Unscored, match="shorter than 1 s"):
         metric.measure(EvalClip(name="a", frames=frames(24)))
 

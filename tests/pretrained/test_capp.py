@@ -19,7 +19,7 @@ from vasa.pretrained.registry import JUDGE_DIR, NETWORKS
 from vasa.records import SAMPLES_PER_FRAME
 
 SMALL = {"width": 8, "num_heads": 2, "feedforward": 8, "pose_layers": 2, "sound_layers": 1, "code_dim": 2}
-FILE = JUDGE_DIR / NETWORKS["capp"].file
+FILE = JUDGE_DIR / NETWORKS["judge_capp"].file
 
 
 def sound(num_frames: int, seed: int = 0) -> np.ndarray:
@@ -85,7 +85,9 @@ def test_wav2vec2_is_where_it_starts_from_and_its_file_needs_no_folder(tmp_path:
         CappNetConfig(audio="wav2vec2")
 
 
-@pytest.mark.skipif(not FILE.is_file(), reason="capp is not trained yet: scripts/train_judges.py only=[capp]")
+@pytest.mark.skipif(
+    not FILE.is_file(), reason="judge_capp is not trained yet: scripts/train_judges.py target=capp"
+)
 def test_the_trained_file_falls_with_shifts_and_is_best_at_the_true_scale_on_clips_held_out() -> None:
     assert FILE.stat().st_size <= 1e6
     scores = load_weights(FILE).meta["scores"]

@@ -105,21 +105,21 @@ def test_the_run_trains_it_and_the_card_shows_the_papers_curve_beside_ours(tmp_p
         capp_validation=PoseClipsConfig(split="validation", num_clips=3, seconds=4.0, espeak_share=0.0),
     )  # fmt: skip
     run = TrainJudgesRun(
-        only=["capp"], run_dir=tmp_path / "runs", output=tmp_path / "out", judges={"capp": judge},
+        only=["judge_capp"], run_dir=tmp_path / "runs", output=tmp_path / "out", judges={"judge_capp": judge},
         loop=LoopConfig(batch_size=32, preview_every=0, logger="none", device="cpu", precision="bf16"),
         optimizer=OptimizerConfig(warmup_steps=1),
     )  # fmt: skip
-    path = train_judge("capp", run, {})
+    path = train_judge("judge_capp", run, {})
     text = write_card(path.parent).read_text(encoding="utf-8")
-    assert "## capp" in text and "animations alone" in text and "6 samples in 2 steps" in text
+    assert "## judge_capp" in text and "animations alone" in text and "6 samples in 2 steps" in text
     row = next(line for line in text.splitlines() if line.startswith("| shift 2 frames"))
     assert row.endswith(f"| {PAPER['shift 2 frames']} |") and row.count("|") == 4
 
 
 def test_held_out_clips_have_other_voices_and_one_network_can_be_named_either_way() -> None:
     run: TrainJudgesRun = load("train_judges", ["target=capp"])
-    assert run.only == ["capp"]
-    judge = run.judges["capp"]
+    assert run.only == load("train_judges", ["only=[capp]"]).only == ["judge_capp"]
+    judge = run.judges["judge_capp"]
     assert judge.capp_clips.split == "train" and judge.capp_validation.split == "validation"
     assert judge.capp.pose_layers == 6 and judge.batch_size and judge.batch_size > run.loop.batch_size
     held_out = gather(PoseClipsConfig(split="validation", num_clips=2, seconds=4.0, espeak_share=0.0),

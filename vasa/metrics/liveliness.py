@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vasa.metrics.controls import EYES_OPEN
 from vasa.metrics.pose import DEGREES
 from vasa.metrics.protocol import EvalClip, Unscored
 from vasa.metrics.seen import Seen
@@ -33,7 +34,7 @@ REGIONS = (*_CONTROLS, "head")
 
 BLINK_CLOSES, BLINK_OPENS = 0.35, 0.2
 """Closure beyond the clip's median at which a blink begins and ends, of the mean of both eyes. The judge
-reads a full blink of rendered people as 0.75 to 1.1.
+reads a full blink of rendered people as 0.65 to 1.1.
 """
 LONGEST_BLINK_S = 0.8
 """Lids that stay closed for longer are closed eyes, not a blink."""
@@ -50,9 +51,16 @@ def tracks(seen: Measurement) -> dict[str, Tensor]:
     return {**found, "gaze": found["gaze"] * DEGREES, "head": seen.pose[:, :3] * DEGREES}
 
 
-def amplitude(track: Tensor) -> float:
-    """Standard deviation over the frames of a track (T, n), mean over n."""
-    return float(track.std(0, correction=0).mean())
+def amplitudes(seen: Measurement) -> dict[str, float]:
+    """Region -> standard deviation over the frames of its track (T, n), mean over n; the gaze's over frames
+    with open eyes, because what is read behind lids is noise.
+    """
+    found = tracks(seen)
+    found["gaze"] = found["gaze"][blink(seen.controls) < EYES_OPEN]
+    return {
+        region: float(track.std(0, correction=0).mean()) if len(track) else 0.0
+        for region, track in found.items()
+    }
 
 
 def speed(track: Tensor) -> Tensor:
@@ -76,7 +84,7 @@ def count_blinks(closure: Tensor) -> int:
 
 
 class LivelinessMetric:
-    """Columns: <region>_amplitude for REGIONS (see ``amplitude``), and <region>_of_real where the clip has
+    """Columns: <region>_amplitude for REGIONS (see ``amplitudes``), and <region>_of_real where the clip has
     its true video: the ratio to its amplitude; blinks_per_min; brow_activity, lid_activity: change a second;
     mouth_in_silence: the same of the mouth, in silence, where there is any; jitter: mean absolute second
     difference of mouth and brows, in control units a frame squared.
@@ -101,11 +109,9 @@ class LivelinessMetric:
             raise Unscored("shorter than 1 s")
         seen = self._seen(clip.frames)
         found = tracks(seen)
-        columns = {f"{region}_amplitude": amplitude(found[region]) for region in REGIONS}
+        columns = {f"{region}_amplitude": value for region, value in amplitudes(seen).items()}
         if clip.reference is not None and len(clip.reference) >= VIDEO_FPS:
-            real = tracks(self._seen(clip.reference))
-            for region in REGIONS:
-                true = amplitude(real[region])
+            for region, true in amplitudes(self._seen(clip.reference)).items():
                 columns[f"{region}_of_real"] = columns[f"{region}_amplitude"] / max(true, 1e-6)
         minutes = len(clip.frames) / VIDEO_FPS / 60
         columns["blinks_per_min"] = count_blinks(blink(seen.controls)) / minutes

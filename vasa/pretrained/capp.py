@@ -2,7 +2,7 @@
 
 VASA-1 (section 4.1) trains the two encoders together on real talking heads, as CLIP trains picture and text,
 and scores 3 s of a video by the similarity of their embeddings. No weights were published. Ours are trained
-by ``scripts/train_judges.py only=[capp]``; their scores compare methods with one another and with real video,
+by ``scripts/train_judges.py target=capp``; their scores compare methods with one another and with real video,
 never with numbers printed elsewhere.
 
 As the paper says: windows of 3 s, a pose encoder of 6 transformer layers from random weights, sound through

@@ -47,7 +47,7 @@ NETWORKS = {
         _ours("judge_identity", "judge", "metrics of identity"),
         _ours("judge_sync", "judge", "metrics of lip sync where the published SyncNet is missing"),
         _ours("judge_video", "judge", "FVD and FID where the published networks are missing"),
-        _ours("capp", "judge", "metrics of head motion against speech"),
+        _ours("judge_capp", "judge", "metrics of head motion against speech"),
         _ours("teacher_expression", "teacher", "losses of stage 1 on expression and gaze"),
         _ours("teacher_identity", "teacher", "l_cross_id of stage 1"),
         FrozenNetwork(

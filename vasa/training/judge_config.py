@@ -108,7 +108,7 @@ class JudgeConfig:
     stretch_frames: int = 12  # whose mean expression the emotion is read from
     # what the expression judge gets wrong in such a mean, by control: standard deviations, learned under
     reading_noise: list[float] = field(
-        default_factory=lambda: [0.04, 0.05, 0.07, 0.07, 0.18, 0.15, 0.05, 0.14, 0.08, 0.1, 0.1]
+        default_factory=lambda: [0.04, 0.03, 0.07, 0.07, 0.14, 0.09, 0.04, 0.1, 0.05, 0.09, 0.1]
     )
     capp: CappNetConfig = field(default_factory=CappNetConfig)
     capp_clips: PoseClipsConfig = field(default_factory=PoseClipsConfig)
@@ -147,7 +147,7 @@ class JudgeConfig:
 class TrainJudgesRun:
     """Trains some or all of the frozen stand-in networks and exports them."""
 
-    only: list[str] = field(default_factory=list)  # names in `judges`; empty: all
+    only: list[str] = field(default_factory=list)  # names in `judges`, with or without judge_; empty: all
     target: str = ""  # the same for one: target=capp
     run_dir: Path = Path("checkpoints/judge_runs")  # one folder per network: states, logs
     output: Path = Path("checkpoints/judges")
@@ -161,8 +161,8 @@ class TrainJudgesRun:
     )  # the learning rate is each judge's own
 
     def __post_init__(self) -> None:
-        if self.target:
-            self.only = [*self.only, self.target]
+        asked = [*self.only, self.target] if self.target else self.only
+        self.only = [f"judge_{name}" if f"judge_{name}" in self.judges else name for name in asked]
         unknown = [name for name in self.only if name not in self.judges]
         if unknown:
             raise ValueError(f"only={unknown} is unknown; wanted some of {', '.join(self.judges)}.")
