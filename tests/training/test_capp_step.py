@@ -111,7 +111,7 @@ def test_the_run_trains_it_and_the_card_shows_the_papers_curve_beside_ours(tmp_p
     )  # fmt: skip
     path = train_judge("judge_capp", run, {})
     text = write_card(path.parent).read_text(encoding="utf-8")
-    assert "## judge_capp" in text and "animations alone" in text and "6 samples in 2 steps" in text
+    assert "## judge_capp" in text and "clips of its own" in text and "6 samples in 2 steps" in text
     row = next(line for line in text.splitlines() if line.startswith("| shift 2 frames"))
     assert row.endswith(f"| {PAPER['shift 2 frames']} |") and row.count("|") == 4
 

@@ -153,8 +153,8 @@ class CappNet(nn.Module):
         """
         if len(heard) != len(pose) or len(pose) < WINDOW:
             raise ValueError(
-                f"CAPP of {len(heard)} frames of sound and {len(pose)} of pose; wanted equally many, at least "
-                f"{WINDOW}."
+                f"CAPP of {len(heard)} frames of sound and {len(pose)} of pose; wanted equally many, "
+                f"at least {WINDOW}."
             )
         device = next(self.parameters()).device
         starts = range(0, len(pose) - WINDOW + 1, hop)

@@ -104,11 +104,9 @@ class CappNetConfig:
     """Sound and head pose in one space. Depth of the pose encoder as VASA-1 says; widths chosen for a CPU."""
 
     audio: str = "logmel"  # or wav2vec2: initialised from its published weights, and tuned
-    # audio=wav2vec2: folder with config.json and weights (facebook/wav2vec2-base-960h) that training starts from
+    # audio=wav2vec2: folder of facebook/wav2vec2-base-960h (config.json, weights) that training starts from
     wav2vec2: Path | None = None
-    wav2vec2_config: str = (
-        ""  # filled in by training: that folder's config.json, so that the result needs none
-    )
+    wav2vec2_config: str = ""  # filled in by training: that config.json, so that the result needs no folder
     width: int = 64
     num_heads: int = 4
     feedforward: int = 128
@@ -123,8 +121,8 @@ class CappNetConfig:
             raise ValueError("capp.audio=wav2vec2 needs capp.wav2vec2, the folder of its published weights.")
         if self.width % self.num_heads or min(self.pose_layers, self.sound_layers, self.code_dim) < 1:
             raise ValueError(
-                f"capp: width {self.width} must divide by num_heads {self.num_heads}; layers and code_dim must "
-                "be at least 1."
+                f"capp: width {self.width} must divide by num_heads {self.num_heads}; layers and code_dim "
+                "must be at least 1."
             )
 
 
