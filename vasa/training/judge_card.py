@@ -24,8 +24,8 @@ Scores are on unseen procedural people in full quality (`validation_portrait`) a
 between the outer eye corners, controls and emotions as Pearson's r, verification as accuracy at the best
 threshold. On photographs they are
 approximate: the mouth's opening, blinks and the head's turn carry over, identity and fine expression hardly.
-CAPP's are mean cosines on clips of other voices (`held_out`), beside VASA-1's own on real video (`paper`): the
-shape of the two can be compared, the height cannot.
+CAPP's are mean cosines on clips of other voices (`held_out`), beside VASA-1's own on real video (`paper`):
+the two share their shape, not their height.
 """
 
 
