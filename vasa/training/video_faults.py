@@ -6,11 +6,11 @@ pixels. Every draw comes from the generator that is passed in. Nothing here know
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vasa.data.synthetic.degradation import blurred
 
 FAULTS = ("blur", "noise", "jitter", "frozen", "shuffled", "skipping", "flicker", "drift")
 BLUR_SIGMA = 3.0
@@ -60,17 +60,6 @@ def spoil(frames: Tensor, doses: dict[str, float], other: Tensor, generator: tor
     if dose := doses.get("noise", 0.0):
         frames = frames + torch.randn(frames.shape, generator=generator) * NOISE * dose
     return frames.clamp(0, 1)
-
-
-def blurred(frames: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (T, 3, H, W), sigma in px; edges are repeated."""
-    radius = max(1, math.ceil(2.5 * sigma))
-    x = torch.arange(-radius, radius + 1, dtype=frames.dtype)
-    kernel = (-((x / max(sigma, 1e-3)) ** 2) / 2).exp()
-    kernel = kernel / kernel.sum()
-    flat = F.pad(frames.flatten(0, 1)[:, None], (radius,) * 4, mode="replicate")
-    flat = F.conv2d(F.conv2d(flat, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-    return flat.view_as(frames)
 
 
 def moved(frames: Tensor, shifts: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ exact truth.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from vasa.records import (
     Clip,
     Truth,
 )
+
+if TYPE_CHECKING:
+    from vasa.data.synthetic.heads import Identities
 
 NEUTRAL_SHARE = 0.4
 """Share of clips with no expression but what speech does."""
@@ -51,8 +54,15 @@ class SyntheticClips:
     def __getitem__(self, index: int) -> Clip:
         clip = self.animation_only(index)
         assert clip.truth.animation is not None
-        clip.frames, clip.truth = self._render(clip.identity, clip.truth.animation)
+        clip.frames, clip.truth = self.render(clip.identity, clip.truth.animation)
         return clip
+
+    def render(self, identity: int, animation: Animation) -> tuple[np.ndarray, Truth]:
+        """Frames of a person under an animation, as ``clips[index]`` has them, with their truth."""
+        from vasa.data.synthetic.heads import make_identities
+
+        person = make_identities([identity], mode=self.config.mode)
+        return render_person(person, animation, self.config.size, self.config.quality)
 
     def animation_only(self, index: int) -> Clip:
         """The clip without its frames: audio, true animation and conditions."""
@@ -94,22 +104,25 @@ class SyntheticClips:
     def _generator(self, index: int, stream: int) -> np.random.Generator:
         return np.random.default_rng((self.config.seed, SPLITS.index(self.split), index, stream))
 
-    def _render(self, identity: int, animation: Animation) -> tuple[np.ndarray, Truth]:
-        from vasa.data.synthetic import heads, renderer
 
-        person = heads.make_identities([identity], mode=self.config.mode)
-        parts = []
-        for start in range(0, len(animation), 8):
-            part = animation[start : start + 8]
-            people = person[[0] * len(part)]
-            parts.append(renderer.render(people, part, size=self.config.size, quality=self.config.quality))
-        frames = torch.cat([part.image for part in parts])
-        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in _TRUTH_FIELDS}
-        pixels = (frames * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-        return pixels, Truth(animation=animation, **joined)
+def render_person(
+    person: Identities, animation: Animation, size: int, quality: str = "full"
+) -> tuple[np.ndarray, Truth]:
+    """Frames uint8 (T, size, size, 3) of one person under an animation (T), with their truth."""
+    from vasa.data.synthetic import renderer
+
+    parts = []
+    for start in range(0, len(animation), 8):
+        part = animation[start : start + 8]
+        parts.append(renderer.render(person[[0] * len(part)], part, size=size, quality=quality))
+    frames = torch.cat([part.image for part in parts])
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in TRUTH_FIELDS}
+    pixels = (frames * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    return pixels, Truth(animation=animation, **joined)
 
 
-_TRUTH_FIELDS = ("landmarks", "landmarks_3d", "mask", "eye_boxes", "mouth_box")
+TRUTH_FIELDS = ("landmarks", "landmarks_3d", "mask", "eye_boxes", "mouth_box")
+"""What the renderer knows of each frame beside the animation."""
 
 
 def animate(speech: Speech, emotion: Tensor, rng: np.random.Generator) -> tuple[Animation, np.ndarray]:

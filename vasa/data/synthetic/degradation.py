@@ -42,7 +42,7 @@ def _degrade_one(image: Tensor, seed: int, frame_seed: int) -> Tensor:
     if use["grey"]:
         image = image.mean(0, keepdim=True).expand(3, -1, -1)
     if use["blur"]:
-        image = _blur(image, (0.2 + 1.1 * float(strength[5])) * image.shape[-1] / 128)
+        image = blurred(image[None], (0.2 + 1.1 * float(strength[5])) * image.shape[-1] / 128)[0]
     if use["noise"]:
         grain = torch.randn(image.shape, generator=seed_generator(seed + 7919 * frame_seed, 61)).to(
             image.device
@@ -63,14 +63,14 @@ def _tone(image: Tensor, strength: Tensor) -> Tensor:
     return ((toned - 0.45) * contrast + 0.45) * (1 - black) + black
 
 
-def _blur(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur with ``sigma`` in pixels."""
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of (B, C, H, W), ``sigma`` in pixels; edges are repeated."""
     radius = max(1, math.ceil(2.5 * sigma))
-    x = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-((x / sigma) ** 2) / 2)
+    x = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-((x / max(sigma, 1e-3)) ** 2) / 2)
     kernel = kernel / kernel.sum()
-    padded = F.pad(image[:, None], (radius,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[:, 0]
+    padded = F.pad(images.flatten(0, 1)[:, None], (radius,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1)).view_as(images)
 
 
 def _jpeg(image: Tensor, quality: int) -> Tensor:
