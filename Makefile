@@ -10,7 +10,7 @@ export VASA_AUDIO := $(value audio)
 export VASA_OUTPUT := $(value output)
 export VASA_ARGS := $(value ARGS)
 
-.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo table
+.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo table calibrate
 
 help:
 	@echo 'make demo                            a synthetic portrait speaks: outputs/demo/demo.mp4'
@@ -22,6 +22,8 @@ help:
 	@echo 'make benchmark-demo                  recomputes the table of numbers of checkpoints/demo;'
 	@echo '                                     ARGS="media=FOLDER" adds the rows on real people'
 	@echo 'make table                           measures checkpoints/demo beside real video and baselines: outputs/synthetic'
+	@echo 'make calibrate                       which metric sees which fault, on synthetic truth: outputs/calibration;'
+	@echo '                                     ARGS="i3d=FILE sync.weights=FILE" repeats it with real weights'
 	@echo 'make lint                            ruff and mypy'
 	@echo 'make install                         only sets up .venv, which every other target does by itself'
 	@echo 'Options of a script: .venv/bin/python scripts/infer.py --help'
@@ -96,3 +98,6 @@ table: $(INSTALLED)
 	@$(PYTHON) scripts/make_jobs.py experiment=synthetic
 	@$(PYTHON) scripts/infer.py jobs=outputs/synthetic/jobs.jsonl
 	@$(PYTHON) scripts/eval.py experiment=synthetic
+
+calibrate: $(INSTALLED)
+	@set -f; $(PYTHON) scripts/calibrate.py $$VASA_ARGS

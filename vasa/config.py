@@ -32,7 +32,7 @@ from typing import Any
 
 from vasa.data.synthetic.config import PreviewRun
 from vasa.inference.config import BundleRun, InferRun, MakeJobsRun
-from vasa.metrics.config import BenchmarkDemoRun, EvalRun
+from vasa.metrics.config import BenchmarkDemoRun, CalibrateRun, EvalRun
 from vasa.options import Option, find, help_text, nearest, options
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.judge_config import TrainJudgesRun
@@ -54,6 +54,7 @@ RUNS: dict[str, type] = {
     "bundle": BundleRun,
     "make_jobs": MakeJobsRun,
     "eval": EvalRun,
+    "calibrate": CalibrateRun,
 }
 
 

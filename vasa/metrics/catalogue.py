@@ -16,7 +16,7 @@ import numpy as np
 from vasa.checkpoint import content_hash, plain, versions
 from vasa.device import choose_device
 from vasa.metrics.capp import CappMetric
-from vasa.metrics.config import EvalRun
+from vasa.metrics.config import MeasureConfig
 from vasa.metrics.controls import ControlsMetric
 from vasa.metrics.face_tracks import find_by_detector, find_by_landmarks
 from vasa.metrics.fid import FidMetric, FrameFeatures, InceptionFeatures, StandInFrames
@@ -44,7 +44,7 @@ Cut = Callable[[np.ndarray], np.ndarray]
 class Catalogue:
     """Builds metrics of a run. cut: preprocess.framing.ClipFramer, or another way to cut faces."""
 
-    def __init__(self, run: EvalRun, cut: Cut) -> None:
+    def __init__(self, run: MeasureConfig, cut: Cut) -> None:
         self.run, self._cut = run, cut
         self.device = choose_device(run.device)
 
@@ -152,7 +152,7 @@ class Catalogue:
         return FvdMetric(network, self.run.min_windows, seed=self.run.seed)
 
 
-def context_of(run: EvalRun, metrics: list[Any]) -> dict[str, Any]:
+def context_of(run: MeasureConfig, metrics: list[Any]) -> dict[str, Any]:
     """What a table was measured with, as plain data: options, versions, and every metric's identity."""
     config = plain(run)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

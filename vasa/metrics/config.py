@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from vasa.data.config import TrialsConfig
+from vasa.data.config import QUALITIES, TrialsConfig
+from vasa.data.synthetic.config import DosesConfig
 from vasa.pretrained.config import DetectorConfig
 
 
@@ -60,19 +61,10 @@ METRICS = ("sync", "capp", "pose", "fvd", "identity", "quality", "liveliness", "
 
 
 @dataclass(kw_only=True, slots=True)
-class EvalRun:
-    """Measures anybody's videos. Networks without a file given are our stand-ins."""
+class MeasureConfig:
+    """What is measured, and by which networks. Networks without a file given are our stand-ins."""
 
-    videos: Path = Path(
-        "outputs/table"
-    )  # folder of videos, or of folders of them: one row each, `real` first
-    audio: Path | None = None  # folder of sounds of the same names; None: the videos' own
-    reference: Path | None = (
-        None  # folder of true videos: same names are compared frame by frame, all as sets
-    )
-    portraits: Path | None = None  # folder of pictures of the same names, for identity
     metrics: list[str] = field(default_factory=lambda: list(METRICS))
-    out: Path = Path("outputs/eval")  # table.md, .json, .html, clips.jsonl and the cache
     judges: Path = Path("checkpoints/judges")
     sync: SyncMetricConfig = field(default_factory=SyncMetricConfig)
     i3d: Path | None = None  # i3d_pretrained_400.pt, for FVD
@@ -95,3 +87,51 @@ class EvalRun:
                 f"min_windows is {self.min_windows}, min_frames {self.min_frames}, threads {self.threads}; "
                 "wanted at least 2, 2 and 1."
             )
+
+
+@dataclass(kw_only=True, slots=True)
+class EvalRun(MeasureConfig):
+    """Measures anybody's videos. Networks without a file given are our stand-ins."""
+
+    videos: Path = Path(
+        "outputs/table"
+    )  # folder of videos, or of folders of them: one row each, `real` first
+    audio: Path | None = None  # folder of sounds of the same names; None: the videos' own
+    reference: Path | None = (
+        None  # folder of true videos: same names are compared frame by frame, all as sets
+    )
+    portraits: Path | None = None  # folder of pictures of the same names, for identity
+    out: Path = Path("outputs/eval")  # table.md, .json, .html, clips.jsonl and the cache
+
+
+@dataclass(kw_only=True, slots=True)
+class CalibrateRun(MeasureConfig):
+    """What does each metric see? Gives known faults to synthetic clips, in doses, and measures the response.
+
+    Networks without a file given are our stand-ins; the same command with files of published weights repeats
+    it for those.
+    """
+
+    out: Path = Path("outputs/calibration")  # the report, the clips and the cache
+    num_clips: int = 8  # each with every fault at every dose
+    seconds: float = 4.0  # of each clip
+    size: int = 128  # px
+    quality: str = "full"  # of the renderer: draft or full
+    seed: int = 0  # of the clips and the faults' noise, of bootstrap intervals and split halves
+    doses: DosesConfig = field(default_factory=DosesConfig)
+
+    def __post_init__(self) -> None:
+        MeasureConfig.__post_init__(self)
+        if self.num_clips < 2:
+            raise ValueError(
+                f"num_clips is {self.num_clips}; wanted at least 2: a response is held against the spread "
+                "between clips."
+            )
+        if self.seconds < 1 or self.size % 2 or not 64 <= self.size <= 512:
+            raise ValueError(
+                f"seconds is {self.seconds}, size {self.size}; wanted at least 1, and an even 64 to 512."
+            )
+        if self.quality not in QUALITIES:
+            raise ValueError(f"quality is {self.quality!r}; wanted one of {', '.join(QUALITIES)}.")
+        if not any(getattr(self.doses, one.name) for one in fields(self.doses)):
+            raise ValueError("doses has none of any fault; wanted at least one, such as doses.blur=[1,2].")

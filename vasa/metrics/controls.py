@@ -16,12 +16,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from vasa.data.synthetic.dynamics import main_direction
-from vasa.metrics.correlation import pearson
+from vasa.metrics.correlation import spearman
 from vasa.metrics.pose import DEGREES
 from vasa.metrics.protocol import EvalClip, Unscored
 from vasa.metrics.seen import Seen
@@ -148,7 +146,7 @@ def summarise_controls(
         own = [i for i, name in enumerate(names) if (name if name in SCALARS else "emotion") == control]
         varied = [i for i in own if np.ptp(wanted[:, i]) > 0]
         if varied:
-            monotony = [_spearman(wanted[:, i], seen[:, i]) for i in varied]
+            monotony = [spearman(wanted[:, i], seen[:, i]) for i in varied]
             found[f"{control}_monotony"] = float(np.mean(monotony))
             others = [j for j in range(len(names)) if j not in own]
             found[f"{control}_leak"] = float(effects[np.ix_(varied, others)].max())
@@ -171,8 +169,3 @@ def _effects(wanted: np.ndarray, seen: np.ndarray) -> np.ndarray:
     centred = (wanted - wanted.mean(0)) / spans
     slopes = np.linalg.lstsq(centred, (seen - seen.mean(0)) / spans, rcond=1e-6)[0]
     return np.abs(slopes) * (np.ptp(wanted, axis=0) / spans)[:, None]
-
-
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation of (n,) and (n,); 0 where either does not vary."""
-    return float(pearson(torch.from_numpy(rankdata(a)), torch.from_numpy(rankdata(b))))

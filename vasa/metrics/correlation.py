@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 
@@ -21,6 +23,11 @@ def pearson(a: Tensor, b: Tensor, dim: int = 0) -> Tensor:
     norms = a.norm(dim=dim) * b.norm(dim=dim)
     tiny = 1e-9 * a.shape[dim]
     return torch.where(norms > tiny, (a * b).sum(dim) / norms.clamp(min=tiny), torch.zeros_like(norms))
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation of (n,) and (n,); 0 where either does not vary."""
+    return float(pearson(torch.from_numpy(rankdata(a)), torch.from_numpy(rankdata(b))))
 
 
 def share_of_ceiling(generated: Tensor, true: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:

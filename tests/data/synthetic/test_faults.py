@@ -23,9 +23,9 @@ EYES = [CONTROL_INDEX[name] for name in ("gaze_yaw", "gaze_pitch", "blink_left",
 
 @pytest.fixture(scope="module")
 def faulty() -> FaultyClips:
-    """A clip of ten small frames."""
+    """A clip of six small frames."""
     return FaultyClips(
-        SyntheticClips("test", num_clips=1, seconds=0.4, size=64, quality="draft", spoken=SPOKEN)
+        SyntheticClips("test", num_clips=1, seconds=0.24, size=64, quality="draft", spoken=SPOKEN)
     )
 
 
@@ -103,7 +103,7 @@ def test_stiff_lips_articulate_less_and_last_not(faulty: FaultyClips, animation:
     assert torch.equal(stiff.pose, animation.pose)
     jaw = animation.controls[:-3, CONTROL_INDEX["jaw"]]
     first = max(int(jaw.diff().abs().argmax()) - 2, 0)
-    spoken, moves = animation[first : first + 6], []
+    spoken, moves = animation[first : first + 4], []
     for dose in (0.0, 0.5, 1.0):
         _, truth = faulty.clips.render(2_000_001, faults.stiffened(spoken, dose, noise()))
         assert truth.landmarks_3d is not None
@@ -122,12 +122,12 @@ def test_frozen_gaze_stops_eyes_and_lids_where_they_rest(animation: Animation) -
 
 def test_identity_drifts_from_one_person_to_another(faulty: FaultyClips) -> None:
     before = faulty.faultless(0)
-    clips = [faulty(0, "identity_drift", dose) for dose in (0.25, 0.5, 1.0)]
+    clips = [faulty(0, "identity_drift", dose) for dose in (0.5, 1.0)]
     for clip in clips:
         np.testing.assert_array_equal(frames(clip)[0], frames(before)[0])
         assert torch.equal(shown(clip).controls, shown(before).controls)
     ends = [float(np.abs(frames(clip)[-1] - frames(before)[-1]).mean()) for clip in clips]
-    assert 0 < ends[0] < ends[1] < ends[2]
+    assert 0 < ends[0] < ends[1]
     course = np.abs(frames(clips[-1]) - frames(before)).mean((1, 2, 3))
     assert course[2] < course[-1]
 
@@ -144,10 +144,10 @@ def test_who_drifts_keeps_light_clothes_and_hair_style() -> None:
 def test_dropped_frames_repeat_the_one_before_in_the_share_asked_for(faulty: FaultyClips) -> None:
     before = frames(faulty.faultless(0))
     repeats = []
-    for dose in (2 / 9, 5 / 9, 1.0):
+    for dose in (0.2, 0.6, 1.0):
         after = frames(faulty(0, "dropped_frames", dose))
         same = [i for i in range(1, len(after)) if np.array_equal(after[i], after[i - 1])]
-        assert len(same) == round(dose * 9)
+        assert len(same) == round(dose * 5)
         assert all(np.array_equal(after[i], before[i]) for i in range(len(after)) if i not in same)
         repeats.append(set(same))
     assert repeats[0] < repeats[1] < repeats[2]

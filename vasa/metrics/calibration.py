@@ -1,0 +1,256 @@
+"""Dose and response: how every number of an evaluation answers to faults whose doses are known.
+
+Rows of scores come in, plain data goes out. Each clip with a fault is held against the same clip without it;
+how much that is, is told in spreads between clips: a metric whose number moves by less than clips differ
+anyway cannot tell a faulty video from another good one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from vasa.data.synthetic.faults import FAULTS, Fault
+from vasa.metrics.calibration_clips import FaultRow
+from vasa.metrics.correlation import spearman
+from vasa.metrics.evaluation import RowScores
+from vasa.metrics.sources import REAL_ROW
+from vasa.metrics.summary import interval
+
+SEES = 0.5
+"""Spreads between clips by which a number must move at the worst dose (Cohen's "medium" effect)."""
+FOLLOWS = 0.5
+"""Spearman's r with dose or severity that a number must reach within clips. Without this rule a number that
+is mere noise passes for one that sees in 10 to 20 of 100 cases (8 clips, simulated), with it in one or two.
+"""
+LARGEST = 99.0
+"""Where effects end: clips that hardly differ make any change endless."""
+ROUNDING = 1e-6
+"""Share of a number under which a change is one of arithmetic."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DosePoint:
+    """A number at one dose: mean over clips and its 95 % interval (NaN for numbers of sets)."""
+
+    dose: float
+    mean: float
+    low: float
+    high: float
+    scored: int
+    total: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Response:
+    """How one number answers to one fault. column: "metric.column".
+
+    points: by rising dose, the neutral dose among them. worst: the dose, of the outermost ones, with the
+    largest effect. effect: the mean change there over the spread between clips (pooled standard deviation
+    with and without the fault; for numbers of sets the distance between halves of the faultless set, NaN
+    where there is none). change, low, high: that change in the number's unit and its 95 % interval.
+    with_dose, with_severity: Spearman's r of the number with the dose and with the dose's distance from none,
+    means over clips; they differ for faults that go both ways. sees: whether the effect is at least SEES, the
+    interval leaves out 0 and one of the two r is at least FOLLOWS; None where nothing can be said.
+    """
+
+    fault: str
+    column: str
+    points: list[DosePoint]
+    worst: float
+    effect: float
+    change: float
+    low: float
+    high: float
+    with_dose: float
+    with_severity: float
+    sees: bool | None
+
+    @property
+    def moves(self) -> bool:
+        """Whether doses have different means, or are not scored alike."""
+        means = [point.mean for point in self.points if math.isfinite(point.mean)]
+        differs = bool(means) and max(means) - min(means) > ROUNDING * max(map(abs, means))
+        return differs or len({point.scored for point in self.points}) > 1
+
+
+@dataclass(slots=True)
+class Calibration:
+    """All responses; labels: metric -> what it is; context: config, hashes, versions, as plain data."""
+
+    responses: list[Response]
+    labels: dict[str, str]
+    context: dict[str, Any]
+
+    @property
+    def faults(self) -> list[str]:
+        return list(dict.fromkeys(response.fault for response in self.responses))
+
+    @property
+    def columns(self) -> list[str]:
+        """Numbers that some fault moves."""
+        return list(dict.fromkeys(response.column for response in self.responses if response.moves))
+
+    @property
+    def still(self) -> list[str]:
+        """Numbers that no fault moves: blind, or mere counts."""
+        moving = set(self.columns)
+        return [c for c in dict.fromkeys(r.column for r in self.responses) if c not in moving]
+
+    def of(self, fault: str, column: str) -> Response:
+        return next(r for r in self.responses if (r.fault, r.column) == (fault, column))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain data; what is no number becomes None."""
+        found = {
+            "sees": {"effect": SEES, "follows": FOLLOWS},
+            "faults": {name: asdict(FAULTS[name]) for name in self.faults},
+            "responses": [asdict(response) for response in self.responses],
+            "labels": self.labels,
+            "context": self.context,
+        }
+        return _finite(found)
+
+
+def responses(scores: Sequence[RowScores], rows: Sequence[FaultRow], seed: int = 0) -> list[Response]:
+    """Every number's response to every fault. scores: the row ``real`` and each of ``rows``."""
+    by_name = {row.name: row for row in scores}
+    columns = dict.fromkeys(column for row in scores for column in row.cells)
+    found = []
+    for fault in dict.fromkeys(row.fault for row in rows):
+        by_dose = {FAULTS[fault].neutral: by_name[REAL_ROW]}
+        by_dose |= {row.dose: by_name[row.name] for row in rows if row.fault == fault}
+        ordered = dict(sorted(by_dose.items()))
+        found += [_response(fault, column, ordered, seed) for column in columns]
+    return found
+
+
+def _response(name: str, column: str, rows: dict[float, RowScores], seed: int) -> Response:
+    """rows: dose -> scores, by rising dose, the neutral one among them."""
+    fault = FAULTS[name]
+    by_clip = {dose: _by_clip(row, column) for dose, row in rows.items()}
+    of_sets = not any(by_clip.values())
+    if of_sets:
+        by_clip = {dose: _of_set(row, column) for dose, row in rows.items()}
+    floor = rows[fault.neutral].cells.get(f"{column}_floor") if of_sets else None
+    changes = {}
+    for dose in _ends(fault, list(rows)):
+        change = _change(by_clip[fault.neutral], by_clip[dose], seed)
+        changes[dose] = change if not of_sets else _against(change, math.nan if floor is None else floor.mean)
+    worst = max(changes, key=lambda dose: np.nan_to_num(abs(changes[dose].effect), nan=-1.0))
+    most = changes[worst]
+    with_dose, with_severity = (_mean_rank(by_clip, place) for place in (float, fault.severity))
+    follows = max(abs(with_dose), abs(with_severity)) >= FOLLOWS
+    return Response(
+        fault=name,
+        column=column,
+        points=[_point(dose, row, column) for dose, row in rows.items()],
+        worst=worst,
+        effect=most.effect,
+        change=most.mean,
+        low=most.low,
+        high=most.high,
+        with_dose=with_dose,
+        with_severity=with_severity,
+        sees=None if most.stands_out is None else most.stands_out and follows,
+    )
+
+
+@dataclass(slots=True)
+class _Change:
+    """What becomes of a number between two rows; see Response."""
+
+    effect: float = math.nan
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def stands_out(self) -> bool | None:
+        """Whether it is large and none of chance; None where there is no number."""
+        if not math.isfinite(self.effect):
+            return None
+        leaves_out_zero = math.isnan(self.low) or self.low > 0 or self.high < 0
+        return abs(self.effect) >= SEES and leaves_out_zero
+
+
+def _change(before: dict[str, float], after: dict[str, float], seed: int) -> _Change:
+    """Clip by clip, over clips that have a number in both; against the spread between clips."""
+    shared = [clip for clip in before if clip in after]
+    a, b = (np.array([values[clip] for clip in shared]) for values in (before, after))
+    if not shared:
+        return _Change()
+    mean = float((b - a).mean())
+    if abs(mean) <= ROUNDING * max(np.abs(a).max(), np.abs(b).max()):
+        mean = 0.0
+    if len(shared) < 2:
+        return _Change(mean=mean)
+    spread = math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    return _Change(_in_spreads(mean, spread), mean, *interval(b - a, seed))
+
+
+def _against(change: _Change, spread: float) -> _Change:
+    """The change of a set's one number, against the distance between halves of the faultless set."""
+    return _Change(_in_spreads(change.mean, spread), change.mean)
+
+
+def _in_spreads(mean: float, spread: float) -> float:
+    if mean == 0 or math.isnan(mean) or math.isnan(spread):
+        return mean + 0 * spread
+    return mean / max(spread, abs(mean) / LARGEST)
+
+
+def _ends(fault: Fault, doses: Sequence[float]) -> list[float]:
+    """The outermost dose on each side of the neutral one."""
+    return sorted({min(doses), max(doses)} - {fault.neutral})
+
+
+def _by_clip(row: RowScores, column: str) -> dict[str, float]:
+    """Clip -> its number, of clips that have one; empty for numbers of sets."""
+    metric, _, name = column.partition(".")
+    values = {
+        score.clip: score.values.get(name, math.nan)
+        for score in row.scores.get(metric, [])
+        if score.unscored is None
+    }
+    return {clip: value for clip, value in values.items() if math.isfinite(value)}
+
+
+def _of_set(row: RowScores, column: str) -> dict[str, float]:
+    """The set's number as that of one clip."""
+    cell = row.cells.get(column)
+    return {} if cell is None or not math.isfinite(cell.mean) else {"": cell.mean}
+
+
+def _point(dose: float, row: RowScores, column: str) -> DosePoint:
+    cell = row.cells.get(column)
+    if cell is None:
+        nan = math.nan
+        return DosePoint(dose=dose, mean=nan, low=nan, high=nan, scored=0, total=len(row.clips))
+    return DosePoint(
+        dose=dose, mean=cell.mean, low=cell.low, high=cell.high, scored=cell.scored, total=cell.total
+    )
+
+
+def _mean_rank(by_clip: dict[float, dict[str, float]], place: Callable[[float], float]) -> float:
+    """Spearman's r of each clip's number with the place of its dose, mean over clips with two or more."""
+    found = []
+    for clip in dict.fromkeys(clip for values in by_clip.values() for clip in values):
+        doses = [dose for dose, values in by_clip.items() if clip in values]
+        if len(doses) >= 2:
+            places = np.array([place(dose) for dose in doses])
+            found.append(spearman(places, np.array([by_clip[dose][clip] for dose in doses])))
+    return float(np.mean(found)) if found else math.nan
+
+
+def _finite(value: Any) -> Any:
+    """Plain data without NaN and infinity: None instead."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
