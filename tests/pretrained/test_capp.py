@@ -95,4 +95,6 @@ def test_the_trained_file_falls_with_shifts_and_is_best_at_the_true_scale_on_cli
     assert shifted == sorted(shifted, reverse=True) and len(set(shifted)) == 5
     by_scale = {scale: scores[f"held_out/motion x{scale}"] for scale in (0.2, 0.5, 1.0, 1.5, 3.0)}
     assert max(by_scale, key=by_scale.__getitem__) == 1.0
-    assert scores["held_out/another clip's head"] < 0.3 * shifted[0]
+    strangers = scores["held_out/another clip's head"]
+    assert strangers < 0.5 * shifted[0]
+    assert scores["held_out/another clip's head, this mouth"] < strangers + 0.02  # good lips earn nothing
