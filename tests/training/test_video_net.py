@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from vasa.data.config import VideoPoolConfig
 from vasa.data.video_pools import VideoPool, animation_of
 from vasa.metrics.fvd import WINDOW
 from vasa.pretrained.config import VideoNetConfig
-from vasa.pretrained.video_net import VideoNet
+from vasa.pretrained.video_net import VideoNet, log_energies
 from vasa.training.config import LoopConfig, OptimizerConfig
 from vasa.training.judge_config import JudgeConfig, TrainJudgesRun
 from vasa.training.judge_step import build_step
@@ -183,6 +184,22 @@ def test_the_shipped_training_shares_no_person_and_fits_beside_the_others() -> N
     ]
     assert not set(people[0]) & set(people[1])
     assert sum(p.numel() for p in VideoNet(judge.video).parameters()) * 2 < 1e6  # bytes in fp16
+
+
+def test_energies_of_detail_and_change_are_those_of_their_definition() -> None:
+    """A checkerboard of single pixels is all detail; blinking is all change, the second twice the first."""
+    squares = (torch.arange(32)[:, None] + torch.arange(32)) % 2 * 2.0 - 1
+    still = squares.expand(1, 3, 6, -1, -1)
+    blinking = torch.tensor([0.0, 0.5, 0, 0.5, 0, 0.5]).view(1, 1, 6, 1, 1).expand(1, 3, 6, 32, 32)
+    found = []
+    for window in (still, blinking):
+        patches = torch.nn.functional.pixel_unshuffle(window.transpose(1, 2), 4).transpose(1, 2)
+        energies = log_energies(patches).view(5, 3, 16)  # signals; mean, minimum and maximum; cells
+        assert float(energies.std(2).max()) < 1e-4  # everywhere alike, always alike
+        assert torch.allclose(energies[:, 0], energies[:, 1], atol=1e-4)
+        found.append(((energies[:, 2, 0] - 1.5) * 2).tolist())
+    assert found[0] == pytest.approx([0, -6, -6, -6, -6], abs=1e-3)
+    assert found[1] == pytest.approx([-6, math.log10(0.25), 0, -6, -6], abs=1e-3)
 
 
 def test_other_windows_are_refused() -> None:

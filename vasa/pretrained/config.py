@@ -131,15 +131,16 @@ class VideoNetConfig:
     """Features of a window of frames, for distances between sets of videos."""
 
     size: int = 128  # px, square input
-    widths: list[int] = field(default_factory=lambda: [32, 40, 56, 72])  # at 1/4, 1/8, 1/16, 1/32 of the size
+    widths: list[int] = field(default_factory=lambda: [24, 40, 56, 72])  # at 1/4, 1/8, 1/16, 1/32 of the size
     squeeze: int = 24  # channels kept at each of 4x4 positions
+    energies: int = 48  # numbers kept of the energies of detail and of change
     features_dim: int = 64  # fewer than a small experiment has windows, so that covariances have full rank
 
     def __post_init__(self) -> None:
-        if len(self.widths) != 4 or self.size % 32 or min(self.widths) < 4 or self.widths[0] % 2:
+        if len(self.widths) != 4 or self.size % 32 or min(self.widths) < 4:
             raise ValueError(
                 f"video network: widths {self.widths} at {self.size} px; wanted 4 widths, "
-                "at least 4 each, the first even, and a size that 32 divides."
+                "at least 4 each, and a size that 32 divides."
             )
 
 

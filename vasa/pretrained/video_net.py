@@ -4,6 +4,9 @@ It stands in for I3D where that is missing. Trained on synthetic clips to say, a
 how the window looks, how the head is posed and moves, and which fault it has how badly
 (training/video_net_step.py): so a Fréchet distance over them feels appearance, sharpness, motion and temporal
 order. Not comparable with I3D.
+
+Beside what convolutions learn, it is given the energies of detail and of change: sharpness, noise and uneven
+motion are plain in them, so that little training suffices.
 """
 
 from __future__ import annotations
@@ -21,10 +24,11 @@ from vasa.pretrained.files import load_network
 
 PATCH = 4
 """Pixels each way that the first layer reads as channels: no detail is averaged away before it."""
-CHANGE_GAIN = 4.0
-"""Neighbouring frames of a talking head differ little: enlarged so, their differences weigh as much."""
 GRID = 4
 """Positions each way whose content is kept apart in the features."""
+NUM_ENERGIES = 5
+QUIET = 1e-6
+"""Energy below which nothing is told apart: a tenth of a grey level."""
 
 
 class VideoNet(nn.Module):
@@ -34,13 +38,13 @@ class VideoNet(nn.Module):
         super().__init__()
         self.config = config
         w = config.widths
-        self.look = nn.Conv3d(3 * PATCH**2, w[0] // 2, (1, 3, 3), padding=(0, 1, 1))
-        self.change = nn.Conv3d(3 * PATCH**2, w[0] // 2, (1, 3, 3), padding=(0, 1, 1))
+        self.stem = nn.Conv3d(3 * PATCH**2, w[0], (1, 3, 3), padding=(0, 1, 1))
         self.stages = nn.ModuleList(
             VideoStage(a, b, stride) for a, b, stride in zip(w[:-1], w[1:], (2, 2, 1), strict=True)
         )
         self.squeeze = nn.Linear(2 * w[-1], config.squeeze)
-        self.features = nn.Linear(config.squeeze * GRID**2, config.features_dim)
+        self.energies = nn.Linear(3 * NUM_ENERGIES * GRID**2, config.energies)
+        self.features = nn.Linear(config.squeeze * GRID**2 + config.energies, config.features_dim)
 
     def forward(self, windows: Tensor) -> Tensor:
         """(B, 3, T, S, S) -> (B, E), in fp32."""
@@ -48,15 +52,16 @@ class VideoNet(nn.Module):
         if windows.ndim != 5 or windows.shape[1] != 3 or windows.shape[-2:] != (size, size):
             raise ValueError(f"windows have shape {tuple(windows.shape)}; wanted (B, 3, T, {size}, {size}).")
         patches = F.pixel_unshuffle(windows.transpose(1, 2), PATCH).transpose(1, 2)  # (B, 48, T, S/4, S/4)
-        steps = F.pad(patches.diff(dim=2), (0, 0, 0, 0, 1, 0)) * CHANGE_GAIN
-        x = F.silu(torch.cat([self.look(patches), self.change(steps)], 1))
+        x = F.silu(self.stem(patches))
         for stage in self.stages:
             x = stage(x)  # (B, C, T/4, S/32, S/32) in the end
         with torch.autocast(windows.device.type, enabled=False):
             x = x.float()
             over_time = torch.cat([x.mean(2), x.var(2, correction=0).add(1e-4).sqrt()], 1)
             cells = F.adaptive_avg_pool2d(over_time, GRID).flatten(2).transpose(1, 2)  # (B, GRID^2, 2 C)
-            return self.features(F.silu(self.squeeze(cells)).flatten(1))
+            seen = F.silu(self.squeeze(cells)).flatten(1)
+            measured = F.silu(self.energies(log_energies(patches.float())))
+            return self.features(torch.cat([seen, measured], 1))
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
@@ -82,3 +87,29 @@ class VideoStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.down(F.silu(self.norm1(self.time(x))))
         return x + self.conv(F.silu(self.norm2(x)))
+
+
+def log_energies(patches: Tensor) -> Tensor:
+    """Patches (B, 48, T, h, w) -> (B, 240): their means, minima and maxima over time, in 4x4 cells.
+
+    Five energies of the grey picture, each the decimal logarithm of a mean square: of the detail inside
+    patches, and of the first and second change from frame to frame of patches' means and of their details.
+    """
+    pixels = patches.unflatten(1, (3, PATCH**2)).mean(1)  # (B, 16, T, h, w)
+    means = pixels.mean(1, keepdim=True)
+    details = pixels - means
+    signals = [details]
+    for signal in (means, details):
+        first = _change(signal)
+        signals += [first, _change(first)]
+    summaries = []
+    for signal in signals:
+        cells = F.adaptive_avg_pool2d(signal.square().mean(1), GRID)  # (B, T, GRID, GRID)
+        level = torch.log10(cells.flatten(2) + QUIET) / 2 + 1.5  # -1.5 for nothing, 1.5 for white on black
+        summaries += [level.mean(1), level.amin(1), level.amax(1)]
+    return torch.cat(summaries, 1)
+
+
+def _change(signal: Tensor) -> Tensor:
+    """Differences along time of (B, P, T, h, w); none of a single frame."""
+    return signal.diff(dim=2) if signal.shape[2] > 1 else torch.zeros_like(signal)
