@@ -42,7 +42,8 @@ from vasa.pretrained.registry import JUDGE_DIR, NETWORKS, markdown, path_of
 from vasa.records import CONTROL_INDEX
 
 SMALL = [8, 8, 12, 16, 16]
-SHIPPED = [path for n in NETWORKS.values() if n.role in ("aligner", "judge") for path in [JUDGE_DIR / n.file]]
+READ_HERE = ("landmarks", "judge_pose", "judge_expression", "judge_emotion", "judge_identity")
+SHIPPED = [JUDGE_DIR / NETWORKS[name].file for name in READ_HERE]
 needs_judges = pytest.mark.skipif(
     not all(path.exists() for path in SHIPPED),
     reason="the trained judges are not here: run scripts/train_judges.py",

@@ -155,8 +155,8 @@ class PoseClipsConfig:
         check_split(self.split)
         if self.num_clips < 2 or self.seconds < 4:
             raise ValueError(
-                f"pose clips: {self.num_clips} of {self.seconds} s; wanted at least 2 of at least 4 s: 3 s are "
-                "scored, and moved in time."
+                f"pose clips: {self.num_clips} of {self.seconds} s; wanted at least 2 of at least 4 s: "
+                "3 s are scored, and moved in time."
             )
         for name in ("espeak_share", "recorded_share"):
             if not 0 <= getattr(self, name) <= 1:

@@ -20,8 +20,8 @@ from vasa.records import CONTROL_INDEX
 
 JAW_DROP = 0.48  # lower lip's way down at jaw = 1, in units of eye line to lip line
 UPPER_LIP_LIFT = 0.03
-LIP_STRETCH = 0.18  # of the half width at lip_width = +-1
-PUCKER_SHRINK = 0.23
+LIP_STRETCH = 0.36  # of the half width at lip_width = +-1
+PUCKER_SHRINK = 0.30
 PRESS = 0.75  # share of the vermilion that hides at lip_press = 1
 SMILE_OUT, SMILE_UP = 0.08, 0.13
 BROW_TRAVEL = 0.13
