@@ -74,7 +74,9 @@ def test_a_clip_is_looked_at_once_by_all_metrics_and_again_only_for_other_frames
     clip = EvalClip(name="a", frames=frames(100), reference=frames(100, 1))
     one, two = PoseMetric(eyes).measure(clip), LivelinessMetric(eyes).measure(clip)
     assert judges.looks == 2 and one["yaw_std"] > 0 and two["head_of_real"] > 0
-    PoseMetric(eyes).measure(EvalClip(name="b", frames=frames(100)))
+    PoseMetric(eyes).measure(EvalClip(name="as it was, read again", frames=frames(100, 1)))
+    assert judges.looks == 2
+    PoseMetric(eyes).measure(EvalClip(name="shorter", frames=frames(90)))
     assert judges.looks == 3
 
 

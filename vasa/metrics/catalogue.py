@@ -61,7 +61,7 @@ class Catalogue:
             "quality": self._picture,
             "liveliness": lambda: LivelinessMetric(self._seen),
             "controls": lambda: ControlsMetric(self._seen),
-            "truth": lambda: TruthMetric(self._judges, self._framed, self._judges_hash),
+            "truth": lambda: TruthMetric(self._seen),
         }
         names = self.run.metrics
         clip_metrics = [clip_builders[name]() for name in names if name in clip_builders]

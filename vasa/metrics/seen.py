@@ -6,7 +6,8 @@ the same numbers can be had from other estimators.
 
 from __future__ import annotations
 
-import weakref
+import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -22,8 +23,8 @@ Framed = Callable[[np.ndarray], np.ndarray]
 finds no face (or several). ONE square for all frames of a clip: a square that follows the face would take the
 head's motion out of the frames. A single picture is a clip of one frame.
 """
-KEPT = 4
-"""Arrays of frames whose measurements are kept: a clip, its reference, its portrait, one to spare."""
+KEPT = 64
+"""Clips whose measurements are kept: true videos are looked at again as references by every other row."""
 
 
 class LooksAtFrames(Protocol):
@@ -35,7 +36,7 @@ class LooksAtFrames(Protocol):
 
 
 class Seen:
-    """``seen(frames)`` cuts, looks and remembers while the frames live.
+    """``seen(frames)`` cuts, looks and remembers what the same pixels showed.
 
     judges: ``Judges``, or anything with its two methods. framed: see ``Framed``. identity: all that
     measurements depend on (weights' hashes, how frames are cut), as plain data.
@@ -43,14 +44,18 @@ class Seen:
 
     def __init__(self, judges: LooksAtFrames, framed: Framed, identity: dict[str, Any]) -> None:
         self.judges, self.framed, self.identity = judges, framed, identity
-        self._known: list[tuple[weakref.ref[np.ndarray], Measurement | Unscored]] = []
+        self._known: OrderedDict[str, Measurement | Unscored] = OrderedDict()
 
     def __call__(self, frames: np.ndarray) -> Measurement:
         """frames uint8 (T, H, W, 3). Raises: Unscored as ``framed`` does, each time it is asked."""
-        found = next((known for kept, known in self._known if kept() is frames), None)
-        if found is None:
-            found = self._look(frames)
-            self._known = [(weakref.ref(frames), found), *self._known][:KEPT]
+        pixels = hashlib.sha256(np.ascontiguousarray(frames).data)
+        key = f"{frames.shape} {frames.dtype} {pixels.hexdigest()}"
+        if key not in self._known:
+            self._known[key] = self._look(frames)
+        self._known.move_to_end(key)
+        found = self._known[key]
+        if len(self._known) > KEPT:
+            self._known.popitem(last=False)
         if isinstance(found, Unscored):
             raise found
         return found

@@ -7,11 +7,8 @@ should follow the truth, while blinks and head motion are free and need not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from vasa.checkpoint import from_plain
@@ -21,7 +18,7 @@ from vasa.data.trials import speaking
 from vasa.metrics.correlation import pearson
 from vasa.metrics.pose import DEGREES
 from vasa.metrics.protocol import EvalClip, Unscored
-from vasa.pretrained.judges import Judges
+from vasa.metrics.seen import Seen
 from vasa.records import CONTROL_INDEX, Clip
 
 COLUMNS = {
@@ -38,19 +35,16 @@ MOVING = 0.02
 
 
 class TruthMetric:
-    """r of each control's course with the true animation, and the head's distance from it; a ClipMetric.
-
-    framed: frames (T, H, W, 3) -> frames cut by the crop rule, or Unscored. judges_hash: of their files.
-    """
+    """r of each control's course with the true animation, and the head's distance from it; a ClipMetric."""
 
     name = "truth"
 
-    def __init__(self, judges: Judges, framed: Callable[[np.ndarray], np.ndarray], judges_hash: str) -> None:
-        self.judges, self.framed, self.judges_hash = judges, framed, judges_hash
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"judges": self.judges_hash, "columns": list(COLUMNS)}
+        return {"columns": list(COLUMNS), **self._seen.identity}
 
     @property
     def label(self) -> str:
@@ -69,7 +63,7 @@ class TruthMetric:
             raise Unscored("no synthetic truth")
         animation = true.truth.animation
         assert animation is not None
-        seen = self.judges.measure(torch.from_numpy(self.framed(clip.frames)).permute(0, 3, 1, 2))
+        seen = self._seen(clip.frames)
         length = min(len(seen.controls), len(animation))
         made, wanted = seen.controls[:length], animation.controls[:length]
         values = {name: _course(made, wanted, controls) for name, controls in COLUMNS.items()}
