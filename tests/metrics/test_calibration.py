@@ -71,6 +71,15 @@ def test_noise_and_changes_below_the_spread_between_clips_are_not_seen() -> None
     assert small.low > 0
 
 
+def test_numbers_that_compare_with_the_faultless_clip_have_a_spread_all_the_same() -> None:
+    def ratio(fault, dose, clip):  # 1 everywhere without a fault, as a clip's share of its true self
+        return 1.0 + {"lag": 0.1 * abs(dose) * own(clip), "blur": 0.005 * dose}.get(fault, 0.0)
+
+    blur = found_by(ratio)["blur"]
+    assert blur.change == pytest.approx(0.02) and blur.low > 0 and blur.with_dose == pytest.approx(1)
+    assert 0 < blur.effect < 0.3 and blur.sees is False
+
+
 def test_faults_that_go_both_ways_are_judged_both_ways() -> None:
     offset = found_by(lambda fault, dose, clip: dose if fault == "lag" else 0.0)["lag"]
     assert offset.with_dose == pytest.approx(1) and offset.effect in (LARGEST, -LARGEST)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vasa.data.synthetic.faults import FAULTS, Fault
+from vasa.data.synthetic.faults import FAULTS
 from vasa.metrics.calibration_clips import FaultRow
 from vasa.metrics.correlation import spearman
 from vasa.metrics.evaluation import RowScores
@@ -31,6 +31,8 @@ LARGEST = 99.0
 """Where effects end: clips that hardly differ make any change endless."""
 ROUNDING = 1e-6
 """Share of a number under which a change is one of arithmetic."""
+SET = "the set"
+"""Stands for a clip in numbers of sets, of which a row has one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,12 +52,11 @@ class Response:
     """How one number answers to one fault. column: "metric.column".
 
     points: by rising dose, the neutral dose among them. worst: the dose, of the outermost ones, with the
-    largest effect. effect: the mean change there over the spread between clips (pooled standard deviation
-    with and without the fault; for numbers of sets the distance between halves of the faultless set, NaN
-    where there is none). change, low, high: that change in the number's unit and its 95 % interval.
-    with_dose, with_severity: Spearman's r of the number with the dose and with the dose's distance from none,
-    means over clips; they differ for faults that go both ways. sees: whether the effect is at least SEES, the
-    interval leaves out 0 and one of the two r is at least FOLLOWS; None where nothing can be said.
+    largest effect. change, low, high: the mean change there in the number's unit, and its 95 % interval.
+    effect: that change over the spread between clips (see ``_spread``). with_dose, with_severity: Spearman's
+    r of the number with the dose and with the dose's distance from none, means over clips; they differ for
+    faults that go both ways. sees: whether the effect is at least SEES, the interval leaves out 0 and one of
+    the two r is at least FOLLOWS; None where nothing can be said.
     """
 
     fault: str
@@ -93,7 +94,8 @@ class Calibration:
     @property
     def columns(self) -> list[str]:
         """Numbers that some fault moves."""
-        return list(dict.fromkeys(response.column for response in self.responses if response.moves))
+        moving = {response.column for response in self.responses if response.moves}
+        return [c for c in dict.fromkeys(r.column for r in self.responses) if c in moving]
 
     @property
     def still(self) -> list[str]:
@@ -120,27 +122,24 @@ def responses(scores: Sequence[RowScores], rows: Sequence[FaultRow], seed: int =
     """Every number's response to every fault. scores: the row ``real`` and each of ``rows``."""
     by_name = {row.name: row for row in scores}
     columns = dict.fromkeys(column for row in scores for column in row.cells)
+    spreads = {column: _spread(column, scores) for column in columns}
     found = []
     for fault in dict.fromkeys(row.fault for row in rows):
         by_dose = {FAULTS[fault].neutral: by_name[REAL_ROW]}
         by_dose |= {row.dose: by_name[row.name] for row in rows if row.fault == fault}
         ordered = dict(sorted(by_dose.items()))
-        found += [_response(fault, column, ordered, seed) for column in columns]
+        found += [_response(fault, column, ordered, spreads[column], seed) for column in columns]
     return found
 
 
-def _response(name: str, column: str, rows: dict[float, RowScores], seed: int) -> Response:
+def _response(name: str, column: str, rows: dict[float, RowScores], spread: float, seed: int) -> Response:
     """rows: dose -> scores, by rising dose, the neutral one among them."""
     fault = FAULTS[name]
     by_clip = {dose: _by_clip(row, column) for dose, row in rows.items()}
-    of_sets = not any(by_clip.values())
-    if of_sets:
+    if not any(by_clip.values()):  # a number of the set: one row, one number
         by_clip = {dose: _of_set(row, column) for dose, row in rows.items()}
-    floor = rows[fault.neutral].cells.get(f"{column}_floor") if of_sets else None
-    changes = {}
-    for dose in _ends(fault, list(rows)):
-        change = _change(by_clip[fault.neutral], by_clip[dose], seed)
-        changes[dose] = change if not of_sets else _against(change, math.nan if floor is None else floor.mean)
+    ends = sorted({min(rows), max(rows)} - {fault.neutral})
+    changes = {dose: _change(by_clip[fault.neutral], by_clip[dose], spread, seed) for dose in ends}
     worst = max(changes, key=lambda dose: np.nan_to_num(abs(changes[dose].effect), nan=-1.0))
     most = changes[worst]
     with_dose, with_severity = (_mean_rank(by_clip, place) for place in (float, fault.severity))
@@ -178,35 +177,34 @@ class _Change:
         return abs(self.effect) >= SEES and leaves_out_zero
 
 
-def _change(before: dict[str, float], after: dict[str, float], seed: int) -> _Change:
-    """Clip by clip, over clips that have a number in both; against the spread between clips."""
+def _change(before: dict[str, float], after: dict[str, float], spread: float, seed: int) -> _Change:
+    """Clip by clip, over clips that have a number in both."""
     shared = [clip for clip in before if clip in after]
-    a, b = (np.array([values[clip] for clip in shared]) for values in (before, after))
-    if not shared:
+    if not shared or (len(shared) < 2 and SET not in shared):
         return _Change()
+    a, b = (np.array([values[clip] for clip in shared]) for values in (before, after))
     mean = float((b - a).mean())
     if abs(mean) <= ROUNDING * max(np.abs(a).max(), np.abs(b).max()):
         mean = 0.0
-    if len(shared) < 2:
-        return _Change(mean=mean)
-    spread = math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
-    return _Change(_in_spreads(mean, spread), mean, *interval(b - a, seed))
+    low, high = interval(b - a, seed)
+    if math.isnan(spread):
+        return _Change(math.nan, mean, low, high)
+    return _Change(mean / max(spread, abs(mean) / LARGEST) if mean else 0.0, mean, low, high)
 
 
-def _against(change: _Change, spread: float) -> _Change:
-    """The change of a set's one number, against the distance between halves of the faultless set."""
-    return _Change(_in_spreads(change.mean, spread), change.mean)
+def _spread(column: str, rows: Sequence[RowScores]) -> float:
+    """What a number's changes are measured by: its standard deviation between clips, median over all rows.
 
-
-def _in_spreads(mean: float, spread: float) -> float:
-    if mean == 0 or math.isnan(mean) or math.isnan(spread):
-        return mean + 0 * spread
-    return mean / max(spread, abs(mean) / LARGEST)
-
-
-def _ends(fault: Fault, doses: Sequence[float]) -> list[float]:
-    """The outermost dose on each side of the neutral one."""
-    return sorted({min(doses), max(doses)} - {fault.neutral})
+    Over all, because a number that compares a clip with its faultless self cannot vary where there is no
+    fault. Of numbers of sets: the distance between halves of the faultless set, which they bring as
+    <column>_floor; NaN where they do not.
+    """
+    values = [list(_by_clip(row, column).values()) for row in rows]
+    if any(values):
+        spreads = [float(np.std(some, ddof=1)) for some in values if len(some) > 1]
+        return float(np.median(spreads)) if spreads else math.nan
+    floor = next(row for row in rows if row.name == REAL_ROW).cells.get(f"{column}_floor")
+    return math.nan if floor is None else floor.mean
 
 
 def _by_clip(row: RowScores, column: str) -> dict[str, float]:
@@ -221,9 +219,9 @@ def _by_clip(row: RowScores, column: str) -> dict[str, float]:
 
 
 def _of_set(row: RowScores, column: str) -> dict[str, float]:
-    """The set's number as that of one clip."""
+    """The set's number as that of one clip, SET."""
     cell = row.cells.get(column)
-    return {} if cell is None or not math.isfinite(cell.mean) else {"": cell.mean}
+    return {} if cell is None or not math.isfinite(cell.mean) else {SET: cell.mean}
 
 
 def _point(dose: float, row: RowScores, column: str) -> DosePoint:

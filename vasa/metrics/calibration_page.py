@@ -50,8 +50,9 @@ def write_report(calibration: Calibration, folder: Path) -> list[Path]:
 def explanation() -> str:
     """How to read a cell."""
     return (
-        "A cell is the change of a number at the worst dose of a fault, in spreads between clips (for "
-        "numbers of sets: in distances between halves of the faultless set). It stands out where the metric "
+        "A cell is the change of a number at the worst dose of a fault, in spreads between clips (their "
+        "standard deviation, median over all rows; for numbers of sets: the distance between halves of the "
+        "faultless set). It stands out where the metric "
         f"sees the fault: the change is at least {SEES:g}, its 95 % interval leaves out 0, and within clips "
         f"the number follows the dose (Spearman's r at least {FOLLOWS:g}). n/N: only so many clips could be "
         "scored there; -: not measured."
