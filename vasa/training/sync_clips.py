@@ -20,9 +20,8 @@ from torch import Tensor
 from vasa.checkpoint import atomic_path, plain
 from vasa.data.config import ClipsConfig, SpokenConfig
 from vasa.data.synthetic.augment import augment
-from vasa.data.synthetic.clips import SyntheticClips
+from vasa.data.synthetic.clips import SyntheticClips, render_person
 from vasa.data.synthetic.heads import make_identities
-from vasa.data.synthetic.renderer import render
 from vasa.metrics.face_tracks import FaceTrack, track_crops
 from vasa.pretrained.config import SyncNetConfig
 from vasa.pretrained.crops import face_boxes
@@ -35,7 +34,6 @@ _log = logging.getLogger(__name__)
 
 SPARE_FRAMES = 20
 """A clip speaks this many frames longer than it is; where it begins is drawn."""
-RENDERED_AT_ONCE = 8
 
 
 @dataclass(slots=True)
@@ -107,16 +105,9 @@ def render_clip(config: SyncClipsConfig, view: SyncNetConfig, index: int) -> tup
 def _face_crops(config: SyncClipsConfig, index: int, mode: str, animation: Animation) -> np.ndarray:
     """Crops (T, 224, 224, 3) as the metric's pipeline would cut them."""
     person = make_identities([config.seed + index], mode)
-    parts = [
-        render(person[[0] * len(part)], part, config.size, config.quality)
-        for part in (
-            animation[at : at + RENDERED_AT_ONCE] for at in range(0, len(animation), RENDERED_AT_ONCE)
-        )
-    ]
-    image = torch.cat([part.image for part in parts]).permute(0, 2, 3, 1)
-    frames = (image * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-    landmarks = torch.cat([part.landmarks for part in parts])
-    boxes = (face_boxes(landmarks).double().numpy() + 1) * (config.size / 2)
+    frames, truth = render_person(person, animation, config.size, config.quality)
+    assert truth.landmarks is not None
+    boxes = (face_boxes(truth.landmarks).double().numpy() + 1) * (config.size / 2)
     return track_crops(frames, FaceTrack(0, boxes))
 
 
