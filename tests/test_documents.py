@@ -14,7 +14,7 @@ DOCUMENTS = [
     *sorted((ROOT / "scripts").glob("*.py")),
     *sorted((ROOT / "configs").rglob("*.yaml")),
 ]
-EXPERIMENTS = ROOT / "configs" / "experiment"
+EXPERIMENTS = ROOT / "configs" / "experiment" / "train_face"
 COMMAND = re.compile(r"scripts/(\w+)\.py((?: +[\w.]+=[^\s`'\"]+)*)")
 
 

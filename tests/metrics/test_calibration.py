@@ -83,9 +83,10 @@ def test_numbers_that_compare_with_the_faultless_clip_have_a_spread_all_the_same
 def test_faults_that_go_both_ways_are_judged_both_ways() -> None:
     offset = found_by(lambda fault, dose, clip: dose if fault == "lag" else 0.0)["lag"]
     assert offset.with_dose == pytest.approx(1) and offset.effect in (LARGEST, -LARGEST)
-    assert offset.sees and abs(offset.with_severity) < 0.5
+    assert offset.sees and abs(offset.along) == pytest.approx(1)
     closeness = found_by(lambda fault, dose, clip: own(clip) - abs(dose) - (dose > 0))["lag"]
-    assert closeness.worst == 6 and closeness.with_severity < -0.9 and abs(closeness.with_dose) < 0.5
+    assert closeness.worst == 6 and closeness.sees
+    assert closeness.along == pytest.approx(-1) and abs(closeness.with_dose) < 0.5
 
 
 def test_clips_that_are_lost_are_counted_and_nothing_is_said_without_numbers() -> None:

@@ -24,8 +24,8 @@ from vasa.metrics.summary import interval
 SEES = 0.5
 """Spreads between clips by which a number must move at the worst dose (Cohen's "medium" effect)."""
 FOLLOWS = 0.5
-"""Spearman's r with dose or severity that a number must reach within clips. Without this rule a number that
-is mere noise passes for one that sees in 10 to 20 of 100 cases (8 clips, simulated), with it in one or two.
+"""Spearman's r of number and dose within clips, towards the worst dose. Without this rule a number that is mere
+noise passes for one that sees in 10 to 20 of 100 cases (8 clips, simulated), with it in 1 to 5.
 """
 LARGEST = 99.0
 """Where effects end: clips that hardly differ make any change endless."""
@@ -53,10 +53,10 @@ class Response:
 
     points: by rising dose, the neutral dose among them. worst: the dose, of the outermost ones, with the
     largest effect. change, low, high: the mean change there in the number's unit, and its 95 % interval.
-    effect: that change over the spread between clips (see ``_spread``). with_dose, with_severity: Spearman's
-    r of the number with the dose and with the dose's distance from none, means over clips; they differ for
-    faults that go both ways. sees: whether the effect is at least SEES, the interval leaves out 0 and one of
-    the two r is at least FOLLOWS; None where nothing can be said.
+    effect: that change over the spread between clips (see ``_spread``). with_dose, along: Spearman's r of the
+    number with the dose, means over clips: over all doses, and with severity from the neutral to the worst
+    dose; they differ for faults that go both ways. sees: whether the effect is at least SEES, the interval
+    leaves out 0 and ``along`` is at least FOLLOWS either way; None where nothing can be said.
     """
 
     fault: str
@@ -68,7 +68,7 @@ class Response:
     low: float
     high: float
     with_dose: float
-    with_severity: float
+    along: float
     sees: bool | None
 
     @property
@@ -142,8 +142,8 @@ def _response(name: str, column: str, rows: dict[float, RowScores], spread: floa
     changes = {dose: _change(by_clip[fault.neutral], by_clip[dose], spread, seed) for dose in ends}
     worst = max(changes, key=lambda dose: np.nan_to_num(abs(changes[dose].effect), nan=-1.0))
     most = changes[worst]
-    with_dose, with_severity = (_mean_rank(by_clip, place) for place in (float, fault.severity))
-    follows = max(abs(with_dose), abs(with_severity)) >= FOLLOWS
+    first, last = sorted((fault.neutral, worst))
+    along = _mean_rank({d: v for d, v in by_clip.items() if first <= d <= last}, fault.severity)
     return Response(
         fault=name,
         column=column,
@@ -153,9 +153,9 @@ def _response(name: str, column: str, rows: dict[float, RowScores], spread: floa
         change=most.mean,
         low=most.low,
         high=most.high,
-        with_dose=with_dose,
-        with_severity=with_severity,
-        sees=None if most.stands_out is None else most.stands_out and follows,
+        with_dose=_mean_rank(by_clip, float),
+        along=along,
+        sees=None if most.stands_out is None else most.stands_out and abs(along) >= FOLLOWS,
     )
 
 

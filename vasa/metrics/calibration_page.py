@@ -54,7 +54,7 @@ def explanation() -> str:
         "standard deviation, median over all rows; for numbers of sets: the distance between halves of the "
         "faultless set). It stands out where the metric "
         f"sees the fault: the change is at least {SEES:g}, its 95 % interval leaves out 0, and within clips "
-        f"the number follows the dose (Spearman's r at least {FOLLOWS:g}). n/N: only so many clips could be "
+        f"the number follows the dose towards it (Spearman's r at least {FOLLOWS:g}). n/N: only so many clips could be "
         "scored there; -: not measured."
     )
 
@@ -142,8 +142,8 @@ def _cell(response: Response) -> str:
     colour = "40,100,200" if effect > 0 else "210,70,50"
     hint = (
         f"at {response.worst:g}: {_number(response.change)} [{_number(response.low)}, "
-        f"{_number(response.high)}]; r with dose {_number(response.with_dose)}, with severity "
-        f"{_number(response.with_severity)}"
+        f"{_number(response.high)}]; r towards it {_number(response.along)}, with all doses "
+        f"{_number(response.with_dose)}"
     )
     kind = "sees" if response.sees else "blind"
     return (

@@ -52,10 +52,10 @@ class DosesConfig:
     lag: list[int] = field(  # frames of 40 ms by which the sound comes late; below 0: early
         default_factory=lambda: [-6, -3, -1, 1, 3, 6]
     )
-    jitter: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0, 2.0])  # degrees, of each head angle
-    blur: list[float] = field(default_factory=lambda: [0.5, 1.0, 2.0, 4.0])  # px, sigma of a Gaussian
-    stiff_lips: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])  # share of motion lost
-    frozen_gaze: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 1.0])  # share of motion lost
+    jitter: list[float] = field(default_factory=lambda: [0.5, 1.0, 2.0])  # degrees, of each head angle
+    blur: list[float] = field(default_factory=lambda: [1.0, 2.0, 4.0])  # px, sigma of a Gaussian
+    stiff_lips: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0])  # share of motion lost
+    frozen_gaze: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0])  # share of motion lost
     identity_drift: list[float] = field(  # share of the way to somebody else at the clip's end
         default_factory=lambda: [0.25, 0.5, 1.0]
     )
@@ -63,7 +63,7 @@ class DosesConfig:
         default_factory=lambda: [0.1, 0.2, 0.4]
     )
     mouth_noise: list[float] = field(  # standard deviation, of values in [0, 1], inside the mouth's box
-        default_factory=lambda: [0.05, 0.1, 0.2, 0.4]
+        default_factory=lambda: [0.1, 0.2, 0.4]
     )
     motion_scale: list[float] = field(  # factor of the head's motion; those of VASA-1's CAPP curve
         default_factory=lambda: [0.2, 0.5, 1.5, 3.0]

@@ -100,7 +100,7 @@ def _resize(image: Tensor, size: int) -> Tensor:
         return F.interpolate(image.float(), (size, size), mode="bilinear", antialias=image.shape[-1] > size)
 
 
-PHOTO_RESIDUAL, PHOTO_SYNTHESIS, PHOTO_PAINT = 0.45, 0.33, 0.5
+PHOTO_RESIDUAL, PHOTO_SYNTHESIS, PHOTO_PAINT = 0.45, 0.33, 0.2
 """Shares, on portraits that a detector found, of the residual flow, of what is synthesised on the front of
 the face outside the mouth (lids, eyes, lips), and of the painted mouth interior.
 
