@@ -24,8 +24,8 @@ from vasa.metrics.summary import interval
 SEES = 0.5
 """Spreads between clips by which a number must move at the worst dose (Cohen's "medium" effect)."""
 FOLLOWS = 0.5
-"""Spearman's r of number and dose within clips, towards the worst dose. Without this rule a number that is mere
-noise passes for one that sees in 10 to 20 of 100 cases (8 clips, simulated), with it in 1 to 5.
+"""Spearman's r of number and dose within clips, towards the worst dose. Without this rule a number that is
+mere noise passes for one that sees in 10 to 20 of 100 cases (8 clips, simulated), with it in 1 to 5.
 """
 LARGEST = 99.0
 """Where effects end: clips that hardly differ make any change endless."""

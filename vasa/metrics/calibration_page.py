@@ -54,8 +54,8 @@ def explanation() -> str:
         "standard deviation, median over all rows; for numbers of sets: the distance between halves of the "
         "faultless set). It stands out where the metric "
         f"sees the fault: the change is at least {SEES:g}, its 95 % interval leaves out 0, and within clips "
-        f"the number follows the dose towards it (Spearman's r at least {FOLLOWS:g}). n/N: only so many clips could be "
-        "scored there; -: not measured."
+        f"the number follows the dose towards it (Spearman's r at least {FOLLOWS:g}). n/N: only so many "
+        "clips could be scored there; -: not measured."
     )
 
 
