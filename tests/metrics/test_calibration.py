@@ -65,7 +65,8 @@ def test_a_metric_that_sees_blur_is_said_to_see_blur_and_nothing_else() -> None:
 
 def test_noise_and_changes_below_the_spread_between_clips_are_not_seen() -> None:
     rng = np.random.default_rng(0)
-    assert not any(r.sees for r in found_by(lambda fault, dose, clip: rng.normal()).values())
+    seen = [r.sees for _ in range(50) for r in found_by(lambda fault, dose, clip: rng.normal()).values()]
+    assert sum(seen) <= 7  # of 100; the rule lets 1 to 5 pass
     small = found_by(lambda fault, dose, clip: own(clip) + 0.01 * abs(dose))["blur"]
     assert small.sees is False and small.with_dose == pytest.approx(1)  # steady, but small
     assert small.low > 0
