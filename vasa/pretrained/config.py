@@ -80,6 +80,7 @@ class SyncNetConfig:
     image_size: int = 224  # px, square input of the lip tower
     view_side: float = 1.0  # of the face crop's side: the square of it that the lip tower sees
     view_down: float = 0.0  # of the face crop's side: how far below its middle that square has its own
+    pixel_scale: float = 1.0  # of values 0 to 255; left so, running variances exceed half precision
 
     def __post_init__(self) -> None:
         if not 0 < self.width <= 1 or min(self.feature_dim, self.embedding_dim) < 1:
@@ -87,6 +88,8 @@ class SyncNetConfig:
                 f"sync network: width {self.width}, feature_dim {self.feature_dim}, embedding_dim "
                 f"{self.embedding_dim}; wanted a width up to 1 and at least one number each."
             )
+        if self.pixel_scale <= 0:
+            raise ValueError(f"sync network: pixel_scale is {self.pixel_scale}; wanted more than 0.")
         if self.image_size < 56:
             raise ValueError(f"sync network: image_size is {self.image_size} px; wanted at least 56.")
         if self.view_side <= 0 or self.view_side / 2 + abs(self.view_down) > 0.5:

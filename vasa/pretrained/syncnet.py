@@ -46,7 +46,7 @@ class SyncNet(nn.Module):
 
         Only the first convolution spans time, so a stretch of frames gives what its windows give one by one.
         """
-        return self.netcnnlip(frames).flatten(2).transpose(1, 2)
+        return self.netcnnlip(frames * self.config.pixel_scale).flatten(2).transpose(1, 2)
 
     def lip(self, frames: Tensor) -> Tensor:
         """As ``lip_features``, through the head: (B, T - 4, E)."""
