@@ -54,13 +54,18 @@ class EvalTable:
         return "\n".join(parts)
 
     def _failures(self) -> list[str]:
+        """A line for each row, metric and set of reasons."""
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for row in self.rows:
+            for name, cell in row.cells.items():
+                metric, column = name.split(".", 1)
+                reasons = ", ".join(f"{count} {reason}" for reason, count in cell.reasons.items())
+                text = f"{cell.total - cell.scored} of {cell.total} clips not scored ({reasons})"
+                if reasons:
+                    found.setdefault((row.name, metric, text), []).append(column)
         lines = [
-            f"- {row.name}, {name}: {cell.total - cell.scored} of {cell.total} clips not scored ("
-            + ", ".join(f"{count} {reason}" for reason, count in cell.reasons.items())
-            + ")"
-            for row in self.rows
-            for name, cell in row.cells.items()
-            if cell.reasons
+            f"- {row}, {metric} ({', '.join(columns)}): {text}"
+            for (row, metric, text), columns in found.items()
         ]
         return ["\n".join(lines) + "\n"] if lines else []
 
