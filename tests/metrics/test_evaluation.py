@@ -2,12 +2,14 @@
 
 import json
 import math
+import runpy
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from vasa.metrics.eval_table import EvalTable
 from vasa.metrics.evaluation import Evaluation
 from vasa.metrics.protocol import Unscored
 from vasa.metrics.sources import find_rows, read_clip
@@ -180,3 +182,25 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
         covered += low <= 3 <= high
     assert 0.88 <= covered / 200 <= 0.99
     assert all(math.isnan(x) for x in interval(np.array([1.0]), 0))
+
+
+def test_the_table_counts_failures_and_shows_videos_side_by_side(videos, tmp_path):
+    rows = Evaluation([Brightness()], [Spread()], tmp_path / "cache").run(find_rows(videos))
+    table = EvalTable(rows, {"brightness": "mean <of> pixels"}, {"seed": 0})
+    written = {path.name: path.read_text() for path in table.write(tmp_path / "out")}
+    assert "- ours, brightness (mean, frames): 1 of 3 clips not scored (1 black)" in written["table.md"]
+    assert "(2/3)" in written["table.md"] and "Published: VASA-1" in written["table.md"]
+    cells = json.loads(written["table.json"])["rows"]["ours"]
+    assert cells["brightness.mean"]["total"] == 3 and cells["brightness.maybe"]["mean"] is None
+    assert "mean &lt;of&gt; pixels" in written["table.html"]
+    assert written["table.html"].count("<video") == 4
+    lines = [json.loads(line) for line in written["clips.jsonl"].splitlines()]
+    assert {line["clip"] for line in lines if line["unscored"] == "black"} == {"dark"}
+
+
+def test_eval_measures_a_folder_with_the_shipped_judges(videos, tmp_path, capsys, request):
+    run = runpy.run_path(str(request.config.rootpath / "scripts" / "eval.py"))["run"]
+    run([f"videos={videos}", f"out={tmp_path / 'out'}", "metrics=[pose,truth]", "device=cpu"])
+    printed = capsys.readouterr().out
+    assert "no face in" in printed and "no synthetic truth" in printed
+    assert (tmp_path / "out" / "table.html").is_file()

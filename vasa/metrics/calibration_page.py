@@ -175,7 +175,7 @@ def plots(responses: list[Response]) -> bytes:
     with matplotlib.rc_context(options):
         figure = Figure(figsize=(3.0 * COLUMNS, 2.2 * rows), layout="constrained")
         axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
-        for place, response in zip(axes, responses, strict=False):
+        for place, response in zip(axes[: len(responses)], responses, strict=True):
             _plot(place, response)
         for place in axes[len(responses) :]:
             place.set_axis_off()

@@ -11,7 +11,6 @@ import html
 import json
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -175,8 +174,3 @@ def _shown(cell: Cell | None) -> str:
         return "" if cell is None else f"not scored ({cell.scored}/{cell.total})"
     bounds = "" if math.isnan(cell.low) else f" [{_number(cell.low)}, {_number(cell.high)}]"
     return f"{_number(cell.mean)}{bounds} ({cell.scored}/{cell.total})"
-
-
-def summary_line(rows: Sequence[RowScores]) -> str:
-    """How many clips of how many rows, in a sentence for the log."""
-    return f"{sum(len(row.clips) for row in rows)} clips in {len(rows)} rows"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ def one_track(frames: np.ndarray, find: FindFaces, min_track: int, min_face_px: 
         raise Unscored("no face")
     tracks: list[tuple[int, FaceTrack]] = []
     edges = [*shots(frames), len(frames)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         tracks += link(boxes[start:end], start)
     long = [track for seen, track in tracks if seen > min_track]
     if not long:

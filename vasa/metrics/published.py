@@ -26,11 +26,6 @@ VASA1_ONEMIN32: Rows = {
     "MakeItTalk": (-0.123, 14.340, 0.002, 0.190, 304.833),
 }
 
-VASA1_CAPP_BY_SHIFT = {0: 0.608, 1: 0.462, 2: 0.206, 3: 0.069, 4: 0.082}
-"""CAPP by |shift| of the audio in frames."""
-VASA1_CAPP_BY_SCALE = {0.2: 0.368, 0.5: 0.584, 1.0: 0.608, 1.5: 0.587, 3.0: 0.505}
-"""CAPP by the factor on the variation of pose."""
-
 BLOCKS: dict[str, Rows] = {
     "VASA-1, VoxCeleb2 (46 people x 10 clips)": VASA1_VOXCELEB2,
     "VASA-1, OneMin-32": VASA1_ONEMIN32,
