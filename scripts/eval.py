@@ -17,7 +17,7 @@ def run(cfg: EvalRun) -> None:
     from vasa.metrics.catalogue import Catalogue, context_of
     from vasa.metrics.eval_table import EvalTable
     from vasa.metrics.evaluation import Evaluation
-    from vasa.metrics.sources import find_rows, references
+    from vasa.metrics.sources import JOB_LIST, find_rows, references
     from vasa.preprocess.framing import ClipFramer
 
     torch.set_num_threads(cfg.threads)
@@ -25,8 +25,9 @@ def run(cfg: EvalRun) -> None:
     clip_metrics, set_metrics = Catalogue(cfg, ClipFramer(cfg.detector)).build()
     evaluation = Evaluation(clip_metrics, set_metrics, cfg.out / "cache", cfg.seed)
     scores = evaluation.run(rows, references(cfg.reference))
-    labels = {m.name: m.label for m in clip_metrics} | {m.name: m.label for m in set_metrics}
-    table = EvalTable(scores, labels, context_of(cfg, [*clip_metrics, *set_metrics]))
+    metrics = [*clip_metrics, *set_metrics]
+    labels = {metric.name: metric.label for metric in metrics}
+    table = EvalTable(scores, labels, context_of(cfg, metrics, cfg.videos / JOB_LIST))
     table.write(cfg.out)
     sys.stdout.write(table.markdown())
 

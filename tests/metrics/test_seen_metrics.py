@@ -12,7 +12,13 @@ from torch import Tensor
 from vasa.metrics.capp import HOP, CappMetric
 from vasa.metrics.controls import ControlsMetric, emotion_weights, summarise_controls
 from vasa.metrics.identity import IdentityMetric, by_judge
-from vasa.metrics.liveliness import LivelinessMetric, count_blinks, spread_over_seeds
+from vasa.metrics.liveliness import (
+    LivelinessMetric,
+    SeedSpread,
+    count_blinks,
+    spread_over_seeds,
+    tracks,
+)
 from vasa.metrics.pose_statistics import PoseMetric, delta_p
 from vasa.metrics.protocol import EvalClip, Unscored
 from vasa.metrics.seen import Seen
@@ -83,7 +89,7 @@ def test_a_clip_is_looked_at_once_by_all_metrics_and_again_only_for_other_frames
 def test_no_face_is_a_reason_every_time_it_is_asked_and_wrong_cuts_are_refused() -> None:
     eyes, clip = Seen(Exact(), faceless, {}), EvalClip(name="a", frames=frames(100), portrait=frames(1)[0])
     clip.asked = {"distance": 1.0}
-    for metric in (PoseMetric(eyes), LivelinessMetric(eyes), ControlsMetric(eyes), PoseMetric(eyes)):
+    for metric in (PoseMetric(eyes), LivelinessMetric(eyes), ControlsMetric(eyes, eyes), PoseMetric(eyes)):
         with pytest.raises(Unscored, match="no face"):
             metric.measure(clip)
     with pytest.raises(Unscored, match="portrait: no face"):
@@ -227,16 +233,17 @@ def test_amplitudes_are_compared_with_the_true_video_and_units_are_degrees() -> 
 
 
 def test_seeds_that_make_one_video_have_no_spread() -> None:
-    same = look(walk())
+    same = tracks(look(walk()))
     assert set(spread_over_seeds([same, same, same]).values()) == {0.0}
     offset = look(walk() + torch.tensor([0.1, 0.1, 0.1, 0, 0, 0]))
-    metric = LivelinessMetric(seen(same, offset, look(walk(90))))
-    clips = [EvalClip(name="a", frames=frames(100, which)) for which in (0, 1)]
-    assert metric.spread(clips)["head_spread"] == pytest.approx(math.degrees(0.1), rel=1e-4)
-    assert metric.spread(clips)["mouth_spread"] == 0
-    metric.spread([*clips, EvalClip(name="a", frames=frames(90, 2))])  # cut to the shorter
+    metric = SeedSpread(seen(look(walk()), offset, look(walk(90))))
+    sizes = ((100, 0), (100, 1), (90, 2))
+    samples = [metric.features(EvalClip(name="a", frames=frames(*size))) for size in sizes]
+    assert metric.spread(samples[:2])["head_spread"] == pytest.approx(math.degrees(0.1), rel=1e-4)
+    assert metric.spread(samples[:2])["mouth_spread"] == 0
+    metric.spread(samples)  # cut to the shorter
     with pytest.raises(ValueError, match="at least 2"):
-        metric.spread(clips[:1])
+        metric.spread(samples[:1])
 
 
 # Identity
@@ -258,6 +265,10 @@ def test_identity_is_the_cosine_to_the_portrait_of_the_mean_and_of_the_worst_fra
 # Controls
 
 
+def _controls(shown: Measurement, felt: Tensor | None) -> ControlsMetric:
+    return ControlsMetric(seen(shown, felt=felt), seen(shown))
+
+
 def _obeying(asked: dict, leak: float = 0.0) -> dict[str, float]:
     """What is seen where a job is obeyed to the letter, but for a gaze whose yaw drags its pitch along."""
     pose, controls = torch.zeros(30, 6), torch.zeros(30, 11)
@@ -266,7 +277,7 @@ def _obeying(asked: dict, leak: float = 0.0) -> dict[str, float]:
     pose[:, 5] = -math.log(asked.get("distance", 1))
     felt = torch.from_numpy(emotion_weights(asked.get("emotion", {}))).float()
     clip = EvalClip(name="a", frames=frames(30), asked=asked)
-    return ControlsMetric(seen(look(pose, controls), felt=felt)).measure(clip)
+    return _controls(look(pose, controls), felt).measure(clip)
 
 
 SWEEPS = [
@@ -308,6 +319,21 @@ def test_a_leak_is_found_in_sweeps_and_in_jobs_that_vary_everything() -> None:
     assert disobeyed["gaze_yaw_monotony"] == pytest.approx(-1) and disobeyed["distance_monotony"] == 0
 
 
+def test_a_distance_is_the_portraits_times_what_was_asked_and_needs_square_frames() -> None:
+    near, own = torch.zeros(30, 6), torch.zeros(1, 6)
+    near[:, 5], own[:, 5] = math.log(1.5), math.log(1.2)
+    refitted = look(torch.zeros(30, 6))  # as a square that is fitted to the face would show it
+    metric = ControlsMetric(seen(refitted, felt=torch.eye(8)[0]), seen(look(near), look(own)))
+    clip = EvalClip(name="a", frames=frames(30), portrait=frames(1, 1)[0], asked={"distance": 0.8})
+    assert metric.measure(clip)["distance_error"] == pytest.approx(0, abs=1e-5)
+    wide = np.concatenate([frames(30), frames(30)], 2)
+    refitting = ControlsMetric(Seen(Exact(refitted), lambda cut: cut[:, :, :4], {}), seen())
+    found = refitting.measure(EvalClip(name="b", frames=wide, asked={"distance": 0.8}))
+    assert math.isnan(found["distance_seen"]) and found["gaze_yaw_seen"] == pytest.approx(0, abs=1e-3)
+    row = metric.of_row([{"gaze_yaw": -9.0}, {"gaze_yaw": 9.0}], [found, found])
+    assert row["gaze_yaw_monotony"] == 0 and "distance_monotony" not in row
+
+
 def test_a_gaze_behind_closed_lids_does_not_count_and_errors_have_their_units() -> None:
     controls = torch.zeros(30, 11)
     controls[:, 0] = math.radians(10)
@@ -318,10 +344,10 @@ def test_a_gaze_behind_closed_lids_does_not_count_and_errors_have_their_units() 
     clip = EvalClip(
         name="a", frames=frames(30), asked={"gaze_yaw": 12.0, "distance": 1.2, "emotion": "happy"}
     )
-    found = ControlsMetric(seen(look(controls=controls), felt=felt)).measure(clip)
+    found = _controls(look(controls=controls), felt).measure(clip)
     assert found["gaze_yaw_error"] == pytest.approx(2, abs=1e-3)
     assert found["distance_error"] == pytest.approx(0.2) and found["emotion_error"] == pytest.approx(0.6)
     with pytest.raises(Unscored, match="no control"):
-        ControlsMetric(seen(look())).measure(EvalClip(name="a", frames=frames(30), asked={"seed": 1}))
+        _controls(look(), None).measure(EvalClip(name="a", frames=frames(30), asked={"seed": 1}))
     with pytest.raises(ValueError, match="'glee'; wanted some of neutral"):
         emotion_weights("glee:0.5")

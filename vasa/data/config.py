@@ -107,6 +107,7 @@ class FramePairsConfig:
     size: int = 128  # px
     quality: str = "draft"
     randomised_share: float = 0.5  # of identities in randomised mode
+    talking_share: float = 0.0  # of frames: with the expression of talking clips; the rest move wildly
     cross_share: float = 0.5  # of samples driven by the other identity of the pair
     colour_jitter: float = 0.15  # of the driver before the motion encoders: gain, offset, gamma
     seed: int = 0
@@ -119,7 +120,7 @@ class FramePairsConfig:
             raise ValueError(f"frames is {self.frames}; wanted an even number, at least 4.")
         if self.size % 2 or not 64 <= self.size <= 512:
             raise ValueError(f"size is {self.size}; wanted an even number from 64 to 512.")
-        for name in ("randomised_share", "cross_share", "colour_jitter"):
+        for name in ("randomised_share", "talking_share", "cross_share", "colour_jitter"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}; wanted a share between 0 and 1.")

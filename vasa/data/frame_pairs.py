@@ -23,6 +23,7 @@ from torch import Tensor
 from vasa.checkpoint import atomic_path
 from vasa.data.config import SPLIT_SEEDS, FramePairsConfig
 from vasa.data.synthetic.animation import random_animation
+from vasa.data.synthetic.clips import talking_clip
 from vasa.data.synthetic.heads import make_identities, neutral_landmarks
 from vasa.data.synthetic.renderer import Rendered, flow, render
 from vasa.records import Animation
@@ -65,13 +66,23 @@ class FacePairs:
     ids: list[str]
 
 
-def _couple_animation(seed: int, frames: int) -> Animation:
-    """``frames`` animations of a couple; the first is mild, as portraits are; poses repeat from the
-    middle on.
+def _couple_animation(config: FramePairsConfig, seed: int) -> Animation:
+    """The frames of a couple that begins at identity ``seed``.
+
+    The first is mild, as portraits are; poses repeat from the middle on. Wild expressions exercise every
+    control by itself, and so hardly ever meet what speech does with lips and jaw together: talking ones are
+    moments of a talking clip.
     """
-    half = frames // 2
+    half, frames = config.frames // 2, config.frames
     animation = random_animation([seed * 1009 + n for n in range(frames)])
     pose, controls = animation.pose.clone(), animation.controls.clone()
+    if config.talking_share > 0:
+        rng = np.random.default_rng((seed, 13))
+        talking = rng.random(frames) < config.talking_share
+        spoken = talking_clip(config.split, config.seed, seed - SPLIT_SEEDS[config.split].start)
+        assert spoken.truth.animation is not None
+        moments = rng.choice(spoken.num_frames, frames, replace=frames > spoken.num_frames)
+        controls[talking] = spoken.truth.animation.controls[moments[talking]]
     pose[0], controls[0] = pose[0] * 0.3, controls[0] * 0.3
     pose[half:] = pose[:half]
     return Animation(pose, controls)
@@ -94,7 +105,7 @@ def _render_couple(config: FramePairsConfig, couple: int) -> list[dict[str, Tens
     first = seeds.start + (config.seed * 7919 + couple) * 2
     rng = np.random.default_rng((config.seed, couple, 11))
     mode = "randomised" if rng.random() < config.randomised_share else "portrait"
-    animation = _couple_animation(first, config.frames)
+    animation = _couple_animation(config, first)
     partners = _partners(first, config.frames)
     found = []
     for seed in (first, first + 1):
@@ -143,6 +154,8 @@ class FramePairs:
         self.config = config
         share = round(config.randomised_share * 100)
         name = f"{config.split}_{config.size}_{config.quality}_{config.frames}_{share}_{config.seed}"
+        if config.talking_share > 0:
+            name += f"_talking_{round(config.talking_share * 100)}"
         self.folder = Path(config.cache) / name
         self._open: dict[int, dict[str, Tensor]] = {}
 

@@ -8,7 +8,6 @@ animation.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 from collections.abc import Sequence
@@ -21,17 +20,16 @@ import torch
 from torch import Tensor
 
 from vasa.checkpoint import atomic_path
-from vasa.data.config import ClipsConfig, PoolConfig, SpokenConfig
+from vasa.data.config import PoolConfig
 from vasa.data.synthetic.animation import random_animation
-from vasa.data.synthetic.clips import SyntheticClips
+from vasa.data.synthetic.clips import talking_clip
 from vasa.data.synthetic.heads import make_identities
 from vasa.data.synthetic.renderer import render
-from vasa.records import EMOTIONS, Animation, Clip
+from vasa.records import EMOTIONS, Animation
 
 _log = logging.getLogger(__name__)
 
 SHARD_FRAMES = 256
-CLIP_SECONDS = 4.0
 FRAMES_PER_CLIP = 8
 """Neighbouring frames of a pool, of which the talking ones come from one clip."""
 LABELS = ("pose", "controls", "landmarks", "emotion", "person", "has_emotion")
@@ -154,7 +152,7 @@ def draw_animation(config: PoolConfig, indices: range) -> tuple[Animation, Tenso
         generator = torch.Generator().manual_seed(config.first_seed * 31 + index)
         share, when = torch.rand(2, generator=generator).tolist()
         if share < config.talking_share:
-            clip = _talking_clip(config.first_seed, index // FRAMES_PER_CLIP)
+            clip = talking_clip("train", config.first_seed, index // FRAMES_PER_CLIP)
             assert clip.truth.animation is not None and clip.emotion is not None
             frame = int(when * clip.num_frames)
             animation.pose[row] = clip.truth.animation.pose[frame]
@@ -162,14 +160,6 @@ def draw_animation(config: PoolConfig, indices: range) -> tuple[Animation, Tenso
             emotion[row], has_emotion[row] = clip.emotion, 1
     emotion[:, 0] = 1 - emotion[:, 1:].sum(-1)
     return animation, emotion, has_emotion
-
-
-@functools.lru_cache(maxsize=4)
-def _talking_clip(seed: int, index: int) -> Clip:
-    """A clip's animation, of which only poses, expression and emotion are used: on whichever person."""
-    spoken = SpokenConfig(espeak_share=0.0)
-    config = ClipsConfig(num_clips=index + 1, seed=seed, seconds=CLIP_SECONDS, spoken=spoken)
-    return SyntheticClips("train", config).animation_only(index)
 
 
 class FrameSampler:

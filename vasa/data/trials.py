@@ -69,12 +69,16 @@ class SpokenClip:
 
 @dataclass(slots=True)
 class AskedClip:
-    """A clip for which gaze (2,), distance () and emotion (8,) were asked for; some of its frames."""
+    """A clip for which gaze (2,), distance () and emotion (8,) were asked for; some of its frames.
+
+    framing: the distance that the asked one is relative to, the portrait's own; 1 for true clips.
+    """
 
     gaze: Tensor
     distance: Tensor
     emotion: Tensor
     made: Tensor
+    framing: float = 1.0
 
 
 @dataclass(slots=True)
@@ -215,4 +219,9 @@ def asked_values(config: TrialsConfig) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 def portrait_of(person: int, config: TrialsConfig) -> Tensor:
     """A source portrait (3, S, S) of one person."""
-    return true_frames(make_identities([person]), mildly(random_animation([person * 7 + 2])), config)[0]
+    return true_frames(make_identities([person]), portrait_animation(person), config)[0]
+
+
+def portrait_animation(person: int) -> Animation:
+    """How this person looks in ``portrait_of``."""
+    return mildly(random_animation([person * 7 + 2]))

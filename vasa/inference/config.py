@@ -110,14 +110,16 @@ class MakeJobsRun:
     seconds: float = 4.0  # of each clip, at most
     samples: int = 3  # seeds for each sound, averaged by the table as VASA-1 does
     sweeps: int = 2  # clips that every control is swept on
+    reenactments: int = 6  # synthetic clips that are also driven by frames: their own, and another's
     size: int = 128  # px of synthetic clips
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.num_clips < 1 or self.samples < 1 or min(self.sweeps, self.num_people) < 0:
+        if self.num_clips < 1 or self.samples < 1 or min(self.sweeps, self.reenactments, self.num_people) < 0:
             raise ValueError(
-                f"num_clips is {self.num_clips}, samples {self.samples}, sweeps {self.sweeps}, num_people "
-                f"{self.num_people}; wanted at least 1, 1, 0 and 0."
+                f"num_clips is {self.num_clips}, samples {self.samples}, sweeps {self.sweeps}, "
+                f"reenactments {self.reenactments}, num_people {self.num_people}; wanted at least 1, 1, 0, 0 "
+                "and 0."
             )
         if self.seconds < 1 or self.size % 2 or not 64 <= self.size <= 512:
             raise ValueError(

@@ -3,7 +3,8 @@
 Synthetic: test people who speak test sentences, with everything known about them. From a folder of real
 clips: each spoken by its own first frame. Both with what a sceptic asks for: a portrait that stands still,
 lips driven by another clip's speech, another clip's true motion under this sound, the untrained warp, and
-sweeps of each control.
+sweeps of each control. Where the truth is known also reenactment, by oneself and by another person, and one's
+own head under another's expression: each with its true frames.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 from PIL import Image
 
 from vasa.audio import fit_length, read_audio, resample
-from vasa.checkpoint import atomic_path, plain
+from vasa.checkpoint import atomic_path, from_plain, plain
 from vasa.data.config import ClipsConfig, SpokenConfig, TrialsConfig
 from vasa.data.synthetic.clips import SyntheticClips
-from vasa.data.trials import portrait_of
+from vasa.data.synthetic.heads import make_identities
+from vasa.data.trials import portrait_of, true_frames
 from vasa.inference.config import MakeJobsRun
 from vasa.inference.jobs import JOB_ENDING, Job, write_jobs
-from vasa.records import AUDIO_HZ, EMOTIONS, SAMPLES_PER_FRAME, VIDEO_FPS
+from vasa.records import AUDIO_HZ, EMOTIONS, SAMPLES_PER_FRAME, VIDEO_FPS, Animation
 from vasa.video import VideoReader, VideoWriter
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,9 @@ VIDEO_KINDS = (".mp4", ".mov", ".webm", ".mkv", ".avi")
 REAL, OURS, WARP, SHUFFLED, STILL, OTHER, SWEEP = (
     "real", "vasa", "untrained_warp", "shuffled_audio", "still_portrait", "other_motion", "controls",
 )  # fmt: skip
+SELF, CROSS, SWAPPED = "self_reenactment", "cross_reenactment", "expression_swapped"
+TRUE_FRAMES = "true_frames"
+"""Folder of the frames that reenactment should have made; no row."""
 GAZE_DEG, PITCH_DEG, DISTANCES = (-12.0, -6.0, 6.0, 12.0), (-8.0, 8.0), (0.85, 1.15, 1.3)
 
 
@@ -64,6 +70,8 @@ def make_list(run: MakeJobsRun) -> Path:
         for row in (REAL, STILL, OTHER):
             _stamp(run.output / row / f"{clip.name}{JOB_ENDING}", clip)
         jobs += _spoken(run, clip, other)
+    known = [index for index, clip in enumerate(clips) if clip.truth][: run.reenactments]
+    jobs += [job for index in known for job in _reenacted(run, clips[index], clips[index - 1])]
     jobs += [job for index in range(run.sweeps) for job in _sweep(run, clips[index % len(clips)])]
     write_jobs(run.output / LIST, jobs)
     log.info("%d clips, %d jobs: %s", len(clips), len(jobs), run.output / LIST)
@@ -233,6 +241,52 @@ def _spoken(run: MakeJobsRun, clip: Material, other: Material) -> list[Job]:
         Job(name=clip.name, row=WARP, seed=run.seed, learned=False, **common),
         Job(name=clip.name, row=SHUFFLED, seed=run.seed, driven_by=f"audio/{other.name}.wav", **common),
     ]
+
+
+def _reenacted(run: MakeJobsRun, clip: Material, other: Material) -> list[Job]:
+    """This clip's portrait driven by its own video, by the other's, and by its own head with the other's
+    face.
+    """
+    kinds = (  # row, whose head, whose expression and sound
+        (SELF, clip, clip),
+        (CROSS, other, other),
+        (SWAPPED, clip, other),
+    )
+    jobs = []
+    for row, head, face in kinds:
+        reference = f"{REAL}/{clip.name}.mp4" if row == SELF else f"{TRUE_FRAMES}/{row}/{clip.name}.mp4"
+        if row != SELF:
+            _render_truth(run.output / reference, clip, head, face, run.output / f"audio/{face.name}.wav")
+        job = Job(
+            name=clip.name,
+            row=row,
+            image=f"portraits/{clip.name}.png",
+            audio=f"audio/{face.name}.wav",
+            pose_from=f"{REAL}/{head.name}.mp4",
+            expression_from=None if head is face else f"{REAL}/{face.name}.mp4",
+            reference=reference,
+            group=clip.name,
+            truth={**face.truth, "pose_index": head.truth["index"]},
+            framed=True,
+        )
+        jobs.append(job)
+    return jobs
+
+
+def _render_truth(video: Path, clip: Material, head: Material, face: Material, sound: Path) -> None:
+    """The person of one clip with the head motion and the expression of others."""
+    if video.is_file():
+        return
+    config = from_plain(ClipsConfig, clip.truth["clips"], "truth.clips")
+    clips = SyntheticClips(clip.truth["split"], config)
+    person, *moving = (clips.animation_only(m.truth["index"]) for m in (clip, head, face))
+    pose, expression = (m.truth.animation for m in moving)
+    assert pose is not None and expression is not None
+    length = min(len(pose), len(expression))
+    animation = Animation(pose.pose[:length], expression.controls[:length])
+    people = make_identities([person.identity])[torch.zeros(length, dtype=torch.long)]
+    frames = true_frames(people, animation, TrialsConfig(size=config.size)).permute(0, 2, 3, 1).numpy()
+    _write_video(video, frames, read_audio(sound)[0][: length * SAMPLES_PER_FRAME])
 
 
 def _sweep(run: MakeJobsRun, clip: Material) -> list[Job]:

@@ -25,12 +25,12 @@ from vasa.face.space import FaceSpace
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.config import InferRun
 from vasa.inference.controls import conditions
-from vasa.inference.pipeline import Portrait, TalkingFace
+from vasa.inference.pipeline import Generation, Portrait, TalkingFace
 from vasa.inference.portrait import read_picture
 from vasa.preprocess.align import FoundFace
 from vasa.preprocess.crop import Crop
-from vasa.records import MotionLayout
-from vasa.video import VideoWriter
+from vasa.records import VIDEO_FPS, MotionLayout
+from vasa.video import VideoReader, VideoWriter
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,11 @@ class Job:
     """One video of a list. Paths are relative to the list's folder.
 
     name, row: the video becomes <row>/<name>.mp4 beside the list. audio: what is heard; driven_by: what
-    drives the face, if another sound (a control: lips must then not fit). learned=False: the untrained warp
-    renders. framed: the picture is cut by the crop rule already, no face is searched. group: jobs of one
-    group are samples of one clip. reference: the true video, truth: what is known of it, both for the job
-    file only. Angles in degrees, as on the command line.
+    drives the face, if another sound (a control: lips must then not fit). pose_from, expression_from: videos,
+    cut by the crop rule, whose head and whose face the portrait follows instead of speaking; one alone stands
+    for both. learned=False: the untrained warp renders. framed: the picture is cut by the crop rule already,
+    no face is searched. group: jobs of one group are samples of one clip. reference: the true video, truth:
+    what is known of it, both for the job file only. Angles in degrees, as on the command line.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Job:
     image: str
     audio: str
     driven_by: str | None = None
+    pose_from: str | None = None
+    expression_from: str | None = None
     gaze_yaw: float = 0.0
     gaze_pitch: float = 0.0
     distance: float = 1.0
@@ -111,7 +114,7 @@ def _check(job: Job, folder: Path, where: str) -> None:
     for part in (job.row, job.name):
         if not part or Path(part).name != part:
             raise ValueError(f"{where}: {part!r} cannot name a file; wanted a plain name for row and name.")
-    for option in ("image", "audio", "driven_by"):
+    for option in ("image", "audio", "driven_by", "pose_from", "expression_from"):
         named = getattr(job, option)
         if named is not None and not (folder / named).is_file():
             raise FileNotFoundError(f"{where}: {option} {named!r} does not exist in {folder}.")
@@ -159,7 +162,7 @@ class JobRunner:
 
     def __init__(self, face: TalkingFace, config: InferRun, folder: Path) -> None:
         self.face, self.config, self.folder = face, config, folder
-        self._portrait: tuple[str, Portrait] | None = None
+        self._portrait: tuple[tuple[str, float], Portrait] | None = None
 
     def video_path(self, job: Job) -> Path:
         return self.folder / job.row / f"{job.name}.mp4"
@@ -167,7 +170,7 @@ class JobRunner:
     def stamp(self, job: Job) -> dict[str, Any]:
         """The job file's content: the job, with paths seen from the video's folder, and who made it."""
         content = dataclasses.asdict(job)
-        for option in ("image", "audio", "driven_by", "reference"):
+        for option in ("image", "audio", "driven_by", "pose_from", "expression_from", "reference"):
             if content[option] is not None:
                 content[option] = f"../{content[option]}"
         content["portrait"] = content.pop("image")
@@ -189,28 +192,12 @@ class JobRunner:
         """One video and, last, its job file. Raises: ValueError, OSError."""
         portrait = self._prepared(job)
         heard, heard_hz = read_audio(self.folder / job.audio)
-        driving, driving_hz = read_audio(self.folder / (job.driven_by or job.audio))
-        if job.driven_by is not None:
-            driving = _as_long_as(driving, driving_hz, len(heard) / heard_hz)
         learned: FaceSpace = self.face.face
         try:
             if not job.learned:
                 assert isinstance(learned, FaceAutoencoder)
                 self.face.face = UntrainedWarp(learned)
-            generation = self.face.generate(
-                portrait,
-                driving,
-                driving_hz,
-                gaze_yaw=math.radians(job.gaze_yaw),
-                gaze_pitch=math.radians(job.gaze_pitch),
-                distance=job.distance,
-                emotion=job.emotion,
-                pose=self.config.pose,
-                seed=job.seed,
-                steps=self.config.steps,
-                guidance=self.config.guidance.as_dict(),
-                batch_frames=self.config.batch_frames,
-            )
+            generation = self._generation(job, portrait, len(heard) / heard_hz)
             path, size = self.video_path(job), generation.size
             path.parent.mkdir(parents=True, exist_ok=True)
             with VideoWriter(path, size, size, generation.fps, heard, heard_hz) as writer:
@@ -221,17 +208,43 @@ class JobRunner:
         with atomic_path(path.with_name(job.name + JOB_ENDING)) as temporary:
             temporary.write_text(json.dumps(self.stamp(job), indent=1, ensure_ascii=False), encoding="utf-8")
 
+    def _generation(self, job: Job, portrait: Portrait, seconds: float) -> Generation:
+        """The frames of a job, as long as what is heard (driven by videos: at most)."""
+        drivers = [driver for driver in (job.pose_from, job.expression_from) if driver is not None]
+        if drivers:
+            most = round(seconds * VIDEO_FPS)
+            readers = [VideoReader(self.folder / driver) for driver in drivers]
+            seen = [np.stack([frame.copy() for frame in r.resampled(stop=most)]) for r in readers]
+            return self.face.reenact(portrait, seen[0], seen[-1], self.config.batch_frames)
+        driving, driving_hz = read_audio(self.folder / (job.driven_by or job.audio))
+        if job.driven_by is not None:
+            driving = _as_long_as(driving, driving_hz, seconds)
+        return self.face.generate(
+            portrait,
+            driving,
+            driving_hz,
+            gaze_yaw=math.radians(job.gaze_yaw),
+            gaze_pitch=math.radians(job.gaze_pitch),
+            distance=job.distance,
+            emotion=job.emotion,
+            pose=self.config.pose,
+            seed=job.seed,
+            steps=self.config.steps,
+            guidance=self.config.guidance.as_dict(),
+            batch_frames=self.config.batch_frames,
+        )
+
     def _prepared(self, job: Job) -> Portrait:
-        if self._portrait is None or self._portrait[0] != job.image:
+        driven = job.pose_from is not None or job.expression_from is not None
+        kept = 0.0 if driven else self.config.keep_expression  # a driver's expression replaces the portrait's
+        if self._portrait is None or self._portrait[0] != (job.image, kept):
             config, picture = self.config, read_picture(self.folder / job.image)
             known = None
             if job.framed:
                 side = min(picture.shape[:2])
                 known = FoundFace(Crop(side / 2, side / 2, side, side), "framed", 1, 1.0)
-            made = self.face.prepare(
-                picture, config.size, config.allow_centre_crop, known, config.keep_expression
-            )
-            self._portrait = job.image, made
+            made = self.face.prepare(picture, config.size, config.allow_centre_crop, known, kept)
+            self._portrait = (job.image, kept), made
         return self._portrait[1]
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +45,7 @@ from vasa.records import SAMPLES_PER_FRAME, VIDEO_FPS, Conditions, MotionLayout
 log = logging.getLogger(__name__)
 
 FEATURE_CHUNK_S = 20
+DRIVEN_AT_ONCE = 32
 FEATURE_CONTEXT_S = 1
 """Sound is encoded 20 s at a time with a second of it on either side: whole seconds, so that every rate
 divides evenly.
@@ -239,11 +240,43 @@ class TalkingFace:
         frames = self._frames(portrait, motion, retarget, batch_frames, timings)
         return Generation(portrait, num_frames, seed, timings, frames)
 
+    def reenact(
+        self, portrait: Portrait, pose: np.ndarray, expression: np.ndarray, batch_frames: int = 8
+    ) -> Generation:
+        """Moves the portrait as other frames do: absolutely, in their own framing.
+
+        pose, expression: uint8 (T, H, W, 3), square and cut by the crop rule; the head follows the one, the
+        face the other, and the shorter one ends the video. Both the same: reenactment. Raises: ValueError.
+        """
+        num_frames = min(len(pose), len(expression))
+        if num_frames < 1 or any(d.shape[1] != d.shape[2] for d in (pose, expression)):
+            raise ValueError(
+                f"driving frames are {pose.shape} and {expression.shape}; wanted square ones, at least one."
+            )
+
+        def motion() -> Iterator[Tensor]:
+            dynamics = self.face.layout.dynamics
+            for first in range(0, num_frames, DRIVEN_AT_ONCE):
+                part = slice(first, min(first + DRIVEN_AT_ONCE, num_frames))
+                found = self.face.motion(self._driving(pose[part]))
+                if pose is not expression:
+                    found[:, dynamics] = self.face.motion(self._driving(expression[part]))[:, dynamics]
+                yield found
+
+        timings = {"portrait_s": portrait.seconds, "motion_s": 0.0, "render_s": 0.0}
+        frames = self._frames(portrait, motion(), lambda chunk: chunk, batch_frames, timings)
+        return Generation(portrait, num_frames, 0, timings, frames)
+
+    def _driving(self, frames: np.ndarray) -> Tensor:
+        """uint8 (T, H, H, 3) -> (T, 3, H, H) in [-1, 1] on the device."""
+        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device).permute(0, 3, 1, 2)
+        return pixels.float() / 127.5 - 1
+
     def _frames(
         self,
         portrait: Portrait,
         motion: Iterator[Tensor],
-        retarget: Retargeter,
+        retarget: Callable[[Tensor], Tensor],
         batch_frames: int,
         timings: dict[str, float],
     ) -> Iterator[np.ndarray]:

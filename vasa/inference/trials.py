@@ -29,6 +29,7 @@ from vasa.data.trials import (
     Reenactment,
     SpokenClip,
     asked_values,
+    portrait_animation,
     portrait_of,
     reenactment_trial,
     speaking,
@@ -122,11 +123,13 @@ class Trials:
         clips = spoken_clips(self.config)
         for index, (gaze, distance, emotion) in enumerate(asked_values(self.config)):
             clip = clips.animation_only(index % len(clips))
-            source = portrait_of(clip.identity + 1, self.config)
+            person = clip.identity + 1
+            source = portrait_of(person, self.config)
+            framing = math.exp(-float(portrait_animation(person).pose[0, 5]))
             wanted = Conditions(gaze[None], distance[None, None], emotion[None])
             motion = self._motion(source, clip.audio, wanted, self.config.seed + 1000 + index)
             some = torch.linspace(0.2, 1, self.config.asked_frames).mul(len(motion) - 1).round().long()
-            yield AskedClip(gaze, distance, emotion, self._render(source, motion[some]))
+            yield AskedClip(gaze, distance, emotion, self._render(source, motion[some]), framing)
 
     def asked_truth(self) -> Iterator[AskedClip]:
         """True renders of test clips with the conditions they were animated under: the judges' ceiling."""

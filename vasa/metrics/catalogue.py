@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ from vasa.metrics.face_tracks import find_by_detector, find_by_landmarks
 from vasa.metrics.fid import FidMetric, FrameFeatures, InceptionFeatures, StandInFrames
 from vasa.metrics.fvd import FvdMetric, I3DFeatures, StandInFeatures, VideoFeatures
 from vasa.metrics.identity import IdentityMetric, by_arcface, by_judge
-from vasa.metrics.liveliness import LivelinessMetric
+from vasa.metrics.liveliness import LivelinessMetric, SeedSpread
 from vasa.metrics.picture import LandmarkBoxes, PictureMetric
 from vasa.metrics.pose_statistics import PoseMetric
-from vasa.metrics.protocol import ClipMetric, SetMetric, Unscored
+from vasa.metrics.protocol import ClipMetric, SampleMetric, SetMetric, Unscored
 from vasa.metrics.seen import Seen
 from vasa.metrics.syncnet import SyncMetric
 from vasa.metrics.truth import TruthMetric
@@ -48,7 +49,7 @@ class Catalogue:
         self.run, self._cut = run, cut
         self.device = choose_device(run.device)
 
-    def build(self) -> tuple[list[ClipMetric], list[SetMetric]]:
+    def build(self) -> tuple[list[ClipMetric], list[SetMetric | SampleMetric]]:
         """The clip metrics and the set metrics that the run names.
 
         Raises: FileNotFoundError for weights that are missing, with what to put where.
@@ -60,14 +61,16 @@ class Catalogue:
             "identity": self._identity,
             "quality": self._picture,
             "liveliness": lambda: LivelinessMetric(self._seen),
-            "controls": lambda: ControlsMetric(self._seen),
+            "controls": lambda: ControlsMetric(self._seen, self._uncut),
             "truth": lambda: TruthMetric(self._seen),
         }
         names = self.run.metrics
         clip_metrics = [clip_builders[name]() for name in names if name in clip_builders]
-        set_metrics: list[SetMetric] = [self._fvd()] if "fvd" in names else []
+        set_metrics: list[SetMetric | SampleMetric] = [self._fvd()] if "fvd" in names else []
         if "quality" in names:
             set_metrics.append(self._fid())
+        if "liveliness" in names:
+            set_metrics.append(SeedSpread(self._seen))
         return clip_metrics, set_metrics
 
     # What metrics share
@@ -92,6 +95,10 @@ class Catalogue:
         finder = {"judges": self._judges_hash, "detector": self._detector_name}
         return Seen(self._judges, self._framed, finder)
 
+    @cached_property
+    def _uncut(self) -> Seen:
+        return Seen(self._judges, lambda frames: frames, {"judges": self._judges_hash, "detector": "none"})
+
     @property
     def _detector_name(self) -> str:
         scrfd = self.run.detector.scrfd
@@ -114,6 +121,8 @@ class Catalogue:
         else:
             find = find_by_landmarks(self._judges.pose, detector, self.run.detector.min_confidence)
         finder = self._detector_name
+        if not detector.is_exact:
+            finder += f", pose judge {content_hash(path_of('judge_pose', self.run.judges))[:12]}"
         return SyncMetric(
             network.to(self.device), config, find, origin=origin, weights_hash=digest, finder=finder
         )
@@ -152,13 +161,16 @@ class Catalogue:
         return FvdMetric(network, self.run.min_windows, seed=self.run.seed)
 
 
-def context_of(run: MeasureConfig, metrics: list[Any]) -> dict[str, Any]:
-    """What a table was measured with, as plain data: options, versions, and every metric's identity."""
+def context_of(run: MeasureConfig, metrics: list[Any], job_list: Path | None = None) -> dict[str, Any]:
+    """What a table was measured with, as plain data: options, versions, every metric's identity, and the hash
+    of the list that the videos were made from, where there is one.
+    """
     config = plain(run)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     return {
         "config": config,
         "config_sha256": digest,
+        "list_sha256": file_hash(job_list) if job_list is not None and job_list.is_file() else None,
         "versions": versions(),
         "metrics": {metric.name: metric.identity for metric in metrics},
     }

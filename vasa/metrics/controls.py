@@ -4,9 +4,10 @@
 portrait's framing), emotion as a name, a mixture ("happy:0.7+surprise:0.3") or a dict of names to weights.
 What is seen has the same units, so that an error does too.
 
-Distance is the head's size in the frame. It can only be seen where ``framed`` (vasa/metrics/seen.py) keeps
-the framing that the video was made with: generated square frames as they are. A square fitted anew to each
-video's face would make every distance 1.
+Distance is the head's size in the frame over its size in the portrait, where there is one (else the reference
+distance of records.py). It can only be seen where the frames keep the framing that the video was made with:
+in square ones, which are taken as they are. A square fitted anew to each video's face would make every
+distance 1, so videos of other proportions have no distance.
 """
 
 from __future__ import annotations
@@ -47,30 +48,35 @@ EYES_OPEN = 0.5
 class ControlsMetric:
     """Columns, per clip: <control>_seen of everything that can be asked for (each feeling by its name), and
     <control>_error of what was: degrees, ratio, and for emotion half the sum of the weights' differences (0
-    to 1).
+    to 1). Of a row: see ``summarise_controls``.
 
-    seen: must leave the framing alone, see the module's text.
+    seen: cuts by the crop rule. uncut: takes square frames as they are.
     """
 
     name = "controls"
 
-    def __init__(self, seen: Seen) -> None:
-        self._seen = seen
+    def __init__(self, seen: Seen, uncut: Seen) -> None:
+        self._seen, self._uncut = seen, uncut
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"metric": "controls", "version": 1, **self._seen.identity}
+        return {"metric": "controls", "version": 2, **self._seen.identity}
 
     @property
     def label(self) -> str:
-        return "asked against seen by our judges: gaze in degrees relative to the head, distance as a ratio"
+        return (
+            "asked against seen by our judges: gaze in degrees relative to the head, distance as a ratio to "
+            "the portrait's; over the row: monotony (Spearman) and the largest leak into another control"
+        )
 
     def measure(self, clip: EvalClip) -> dict[str, float]:
         """Numbers by column. Raises: Unscored where nothing was asked, or without a face."""
         if not any(name in clip.asked for name in CONTROLS):
             raise Unscored("no control was asked for")
-        look = self._seen(clip.frames)
+        framed = bool(clip.asked.get("framed")) and is_square(clip.frames)
+        look = (self._uncut if framed else self._seen)(clip.frames)
         seen = seen_controls(look, self._seen.judges.felt(look))
+        seen["distance"] = self._distance(clip)
         columns = {f"{name}_seen": value for name, value in seen.items()}
         for name in SCALARS:
             if clip.asked.get(name) is not None:
@@ -81,10 +87,31 @@ class ControlsMetric:
             columns["emotion_error"] = float(np.abs(felt - asked).sum() / 2)
         return columns
 
+    def _distance(self, clip: EvalClip) -> float:
+        """Mean distance over the frames, over the portrait's; NaN in frames that are not square."""
+        if not is_square(clip.frames):
+            return math.nan
+        made = float(self._uncut(clip.frames).pose[:, 5].neg().exp().mean())
+        portrait = None if clip.portrait is None else clip.portrait[None]
+        if portrait is None or not is_square(portrait):
+            return made
+        return made / float(self._uncut(portrait).pose[0, 5].neg().exp())
+
+    def of_row(
+        self, asked: Sequence[Mapping[str, Any]], columns: Sequence[Mapping[str, float]]
+    ) -> dict[str, float]:
+        """Monotony and leak over the clips of a row; nothing where nothing was varied."""
+        found = summarise_controls(asked, columns)
+        return {name: value for name, value in found.items() if not name.endswith("_error")}
+
+
+def is_square(frames: np.ndarray) -> bool:
+    """Whether frames (T, H, W, 3) are as high as wide."""
+    return frames.shape[1] == frames.shape[2]
+
 
 def seen_controls(look: Measurement, felt: Tensor) -> dict[str, float]:
-    """What T frames show: the main direction of the open eyes (degrees), the mean distance, felt (8,) by
-    name.
+    """What T frames show: the main direction of the open eyes (degrees), felt (8,) by name.
 
     The main direction is a clip's gaze condition in training too: the mean of the fullest cell of a histogram
     and its neighbours (VASA-1, section 3.2). Where the eyes never open, all frames count.
@@ -93,9 +120,8 @@ def seen_controls(look: Measurement, felt: Tensor) -> dict[str, float]:
     is_open = blink(controls) < EYES_OPEN
     gaze = controls[is_open if is_open.any() else slice(None), :2].numpy()
     yaw, pitch = main_direction(gaze) * DEGREES
-    distance = float(look.pose[:, 5].neg().exp().mean())
     feelings = {name: float(weight) for name, weight in zip(EMOTIONS, felt, strict=True)}
-    return {"gaze_yaw": float(yaw), "gaze_pitch": float(pitch), "distance": distance, **feelings}
+    return {"gaze_yaw": float(yaw), "gaze_pitch": float(pitch), **feelings}
 
 
 def emotion_weights(asked: str | Mapping[str, float]) -> np.ndarray:
@@ -137,6 +163,7 @@ def summarise_controls(
     names = (*SCALARS, *_FEELINGS)
     wanted = np.array([_row(one) for one in asked])  # (clips, names)
     seen = np.array([[one[f"{name}_seen"] for name in names] for one in columns])
+    seen[:, ~np.isfinite(seen).all(0)] = 0.0  # what some clips do not show (distance) is held still
     effects = _effects(wanted, seen)
     found: dict[str, float] = {}
     for control in CONTROLS:

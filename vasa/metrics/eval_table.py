@@ -11,6 +11,7 @@ import html
 import json
 import math
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,26 @@ class EvalTable:
         """metric.column, in the order in which rows bring them."""
         return list(dict.fromkeys(name for row in self.rows for name in row.cells))
 
+    def _by_metric(self) -> dict[str, list[str]]:
+        """metric -> its columns."""
+        found: dict[str, list[str]] = {}
+        for name in self.columns:
+            found.setdefault(name.partition(".")[0], []).append(name)
+        return found
+
     def markdown(self) -> str:
-        """The table, the reasons of failures, what the metrics are, and published numbers apart."""
-        columns = self.columns
-        lines = ["| row | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
-        for row in self.rows:
-            shown = [_shown(row.cells.get(name)) for name in columns]
-            lines.append(f"| {row.name} | " + " | ".join(shown) + " |")
-        parts = ["\n".join(lines) + "\n", *self._warnings(), *self._failures()]
-        parts.append("\n".join(f"- {name}: {label}" for name, label in self.labels.items()) + "\n")
+        """A table for each metric with what it is, the reasons of failures, and published numbers apart."""
+        parts = []
+        for metric, columns in self._by_metric().items():
+            names = [name.partition(".")[2] for name in columns]
+            lines = [f"| {metric} | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
+            for row in self.rows:
+                if any(name in row.cells for name in columns):
+                    shown = [_shown(row.cells.get(name)) for name in columns]
+                    lines.append(f"| {row.name} | " + " | ".join(shown) + " |")
+            label = self.labels.get(metric)
+            parts.append("\n".join(lines) + "\n" + (f"\n{metric}: {label}.\n" if label else ""))
+        parts += [*self._warnings(), *self._failures(), self._made_with() + "\n"]
         parts.append(published.markdown())
         return "\n".join(parts)
 
@@ -67,6 +79,25 @@ class EvalTable:
             for (row, metric, text), columns in found.items()
         ]
         return ["\n".join(lines) + "\n"] if lines else []
+
+    def _made_with(self) -> str:
+        """What a reader needs to repeat the table: versions, and short hashes of options, clips, weights."""
+        known = self.context.get("versions", {})
+        parts = [f"{name} {known[name]}" for name in ("vasa", "git_commit") if name in known]
+        parts += [
+            f"{name} {str(self.context[key])[:12]}"
+            for name, key in (("options", "config_sha256"), ("list", "list_sha256"))
+            if self.context.get(key)
+        ]
+        parts.append("clips " + ", ".join(f"{row.name} {row.sha256[:12]}" for row in self.rows))
+        used = self.context.get("metrics", {})
+        weights = {name: dict(sorted(_hashes(identity).items())) for name, identity in used.items()}
+        parts += [
+            f"{name} " + ", ".join(f"{key} {value[:12]}" for key, value in found.items())
+            for name, found in weights.items()
+            if found
+        ]
+        return "Measured with: " + "; ".join(parts) + "."
 
     def _warnings(self) -> list[str]:
         """A model above real video in S_C is no better than life: sync alone was driven up."""
@@ -91,38 +122,45 @@ class EvalTable:
             }
             for row in self.rows
         }
-        return {"rows": rows, "labels": self.labels, "context": self.context}
+        clips = {row.name: row.sha256 for row in self.rows}
+        return {"rows": rows, "labels": self.labels, "clips_sha256": clips, "context": self.context}
 
     def page(self, folder: Path) -> str:
         """An HTML page for ``folder``: the table, and below it each clip's videos side by side."""
-        columns = self.columns
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in ["row", *columns])
-        body = "".join(
-            f"<tr><th>{html.escape(row.name)}</th>"
-            + "".join(f"<td>{html.escape(_shown(row.cells.get(name)))}</td>" for name in columns)
-            + "</tr>"
-            for row in self.rows
-        )
+        tables = []
+        for metric, columns in self._by_metric().items():
+            names = [metric, *(name.partition(".")[2] for name in columns)]
+            head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+            body = "".join(
+                f"<tr><th>{html.escape(row.name)}</th>"
+                + "".join(f"<td>{html.escape(_shown(row.cells.get(name)))}</td>" for name in columns)
+                + "</tr>"
+                for row in self.rows
+                if any(name in row.cells for name in columns)
+            )
+            tables.append(f"<table><tr>{head}</tr>{body}</table>")
+            tables.append(f"<p>{html.escape(self.labels.get(metric, ''))}</p>")
         notes = "".join(
-            f"<li>{html.escape(name)}: {html.escape(text)}</li>" for name, text in self.labels.items()
+            f"<p>{html.escape(part)}</p>"
+            for part in [*self._warnings(), *self._failures(), self._made_with()]
         )
         return (
             f"<!doctype html><meta charset='utf-8'><title>Evaluation</title><style>{STYLE}</style>"
-            f"<table><tr>{head}</tr>{body}</table><ul>{notes}</ul>{self._videos(folder)}"
+            f"{''.join(tables)}{notes}{self._videos(folder)}"
             f"<pre>{html.escape(published.markdown())}</pre>"
         )
 
     def _videos(self, folder: Path) -> str:
-        by_name: dict[str, dict[str, Path]] = {}
+        by_job: dict[str, dict[str, Path]] = {}
         for row in self.rows:
             for files in row.clips:
-                by_name.setdefault(files.name, {})[row.name] = files.video
+                by_job.setdefault(files.group, {}).setdefault(row.name, files.video)  # a job's first sample
         names = [row.name for row in self.rows]
         head = "".join(f"<th>{html.escape(name)}</th>" for name in ["clip", *names])
         lines = []
-        for clip, videos in by_name.items():
+        for job, videos in by_job.items():
             cells = "".join(f"<td>{_video(videos.get(name), folder)}</td>" for name in names)
-            lines.append(f"<tr><th>{html.escape(clip)}</th>{cells}</tr>")
+            lines.append(f"<tr><th>{html.escape(job)}</th>{cells}</tr>")
         return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
     def write(self, folder: Path) -> list[Path]:
@@ -158,6 +196,17 @@ def _video(path: Path | None, folder: Path) -> str:
         return ""
     source = html.escape(os.path.relpath(path.resolve(), folder.resolve()), quote=True)
     return f"<video src='{source}' controls loop></video>"
+
+
+def _hashes(identity: dict[str, Any]) -> dict[str, str]:
+    """The hashes in a metric's identity, by key."""
+    found: dict[str, str] = {}
+    for key, value in identity.items():
+        if isinstance(value, dict):
+            found |= _hashes(value)
+        elif isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
+            found[key] = value
+    return found
 
 
 def _finite(value: Any) -> Any:

@@ -23,19 +23,33 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vasa.checkpoint import atomic_path
-from vasa.metrics.protocol import ClipMetric, EvalClip, SetMetric, Unscored
+from vasa.metrics.protocol import (
+    ClipMetric,
+    EvalClip,
+    RowMetric,
+    SampleMetric,
+    SetMetric,
+    Unscored,
+)
 from vasa.metrics.sources import REAL_ROW, ClipFiles, read_clip
 from vasa.metrics.summary import Cell, ClipScore, columns_of, summarise
 
 log = logging.getLogger(__name__)
 
+Features = dict[str, list[tuple[str, Tensor]]]
+"""Metric -> group and features of each clip of a row."""
+
 
 @dataclass(slots=True)
 class RowScores:
-    """All that was measured of one row: each clip metric's scores by metric name, and each column's cell."""
+    """All that was measured of one row: each clip metric's scores by metric name, and each column's cell.
+
+    sha256: of its clips' names and contents.
+    """
 
     name: str
     clips: list[ClipFiles]
+    sha256: str = ""
     scores: dict[str, list[ClipScore]] = field(default_factory=dict)
     cells: dict[str, Cell] = field(default_factory=dict)
 
@@ -46,7 +60,7 @@ class Evaluation:
     def __init__(
         self,
         clip_metrics: Sequence[ClipMetric],
-        set_metrics: Sequence[SetMetric],
+        set_metrics: Sequence[SetMetric | SampleMetric],
         cache: Path,
         seed: int = 0,
     ) -> None:
@@ -60,7 +74,7 @@ class Evaluation:
         real = list(reference) or rows.get(REAL_ROW, [])
         work = [(name, clip) for name, clips in rows.items() for clip in clips]
         results = {name: RowScores(name, clips) for name, clips in rows.items()}
-        features: dict[str, dict[str, list[Tensor]]] = {name: {} for name in rows}
+        features: dict[str, Features] = {name: {} for name in rows}
         begun, fresh = time.monotonic(), 0
         for done, (name, files) in enumerate(work, 1):
             fresh += self._clip(files, results[name], features[name])
@@ -75,10 +89,11 @@ class Evaluation:
 
     # Clips
 
-    def _clip(self, files: ClipFiles, row: RowScores, features: dict[str, list[Tensor]]) -> bool:
+    def _clip(self, files: ClipFiles, row: RowScores, features: Features) -> bool:
         """Scores one clip by every metric; whether anything had to be measured."""
         content, loaded, fresh = files.content_hash(), _Loaded(files), False
-        group = str(files.asked().get("group", files.name))
+        group = files.group
+        row.sha256 = hashlib.sha256(f"{row.sha256} {files.name} {content}".encode()).hexdigest()
         for metric in self.clip_metrics:
             path = self._path(metric.name, content, ".json")
             saved = _read_json(path)
@@ -94,11 +109,13 @@ class Evaluation:
             if isinstance(found, str):
                 score.unscored = found
             else:
-                features.setdefault(kind.name, []).append(found)
+                features.setdefault(kind.name, []).append((group, found))
             row.scores.setdefault(kind.name, []).append(score)
         return fresh
 
-    def _features(self, metric: SetMetric, content: str, loaded: _Loaded) -> tuple[Tensor | str, bool]:
+    def _features(
+        self, metric: SetMetric | SampleMetric, content: str, loaded: _Loaded
+    ) -> tuple[Tensor | str, bool]:
         """Features of a clip or the reason why there are none; and whether they were computed now."""
         path = self._path(metric.name, content, ".safetensors")
         reason = _read_json(path.with_suffix(".json"))
@@ -122,17 +139,17 @@ class Evaluation:
         self,
         real: list[ClipFiles],
         rows: dict[str, list[ClipFiles]],
-        features: dict[str, dict[str, list[Tensor]]],
-    ) -> dict[str, list[Tensor]]:
+        features: dict[str, Features],
+    ) -> Features:
         if not real or real == rows.get(REAL_ROW):
             return features.get(REAL_ROW, {})
-        found: dict[str, list[Tensor]] = {}
+        found: Features = {}
         for files in real:
             content, loaded = files.content_hash(), _Loaded(files)
             for metric in self.set_metrics:
                 one, _ = self._features(metric, content, loaded)
                 if not isinstance(one, str):
-                    found.setdefault(metric.name, []).append(one)
+                    found.setdefault(metric.name, []).append((files.name, one))
         return found
 
     def _path(self, metric: str, content: str, ending: str) -> Path:
@@ -140,24 +157,47 @@ class Evaluation:
 
     # Rows
 
-    def _summarise(
-        self, row: RowScores, made: dict[str, list[Tensor]], real: dict[str, list[Tensor]]
-    ) -> None:
+    def _summarise(self, row: RowScores, made: Features, real: Features) -> None:
         for metric in self.clip_metrics:
             scores = row.scores[metric.name]
             for column in columns_of(scores) or [metric.name]:
                 row.cells[f"{metric.name}.{column}"] = summarise(scores, column, self.seed)
+            if isinstance(metric, RowMetric):
+                pairs = [(c, s.values) for c, s in zip(row.clips, scores, strict=True) if s.unscored is None]
+                numbers = metric.of_row([c.asked() for c, _ in pairs], [v for _, v in pairs]) if pairs else {}
+                self._add(row, metric.name, numbers)
         for kind in self.set_metrics:
-            scores = row.scores[kind.name]
-            reasons: dict[str, int] = {}
-            for score in scores:
-                if score.unscored is not None:
-                    reasons[score.unscored] = reasons.get(score.unscored, 0) + 1
-            scored = len(scores) - sum(reasons.values())
-            numbers = kind.score(made.get(kind.name, []), real.get(kind.name, []))
-            for column, value in numbers.items():
-                cell = Cell(mean=value, scored=scored, total=len(scores), reasons=reasons)
-                row.cells[f"{kind.name}.{column}"] = cell
+            if isinstance(kind, SampleMetric):
+                self._spread(row, kind, made.get(kind.name, []))
+                continue
+            sets = [[one for _, one in found.get(kind.name, [])] for found in (made, real)]
+            self._add(row, kind.name, kind.score(*sets))
+
+    def _spread(self, row: RowScores, kind: SampleMetric, made: list[tuple[str, Tensor]]) -> None:
+        """Means over jobs that have several samples; no column where none has."""
+        by_group: dict[str, list[Tensor]] = {}
+        for group, features in made:
+            by_group.setdefault(group, []).append(features)
+        scores = [
+            ClipScore(clip=group, group=group, values=kind.spread(samples))
+            for group, samples in by_group.items()
+            if len(samples) > 1
+        ]
+        for column in columns_of(scores):
+            row.cells[f"{kind.name}.{column}"] = summarise(scores, column, self.seed)
+
+    @staticmethod
+    def _add(row: RowScores, metric: str, numbers: dict[str, float]) -> None:
+        """Numbers of the row as a whole, which have no interval."""
+        scores = row.scores[metric]
+        reasons: dict[str, int] = {}
+        for score in scores:
+            if score.unscored is not None:
+                reasons[score.unscored] = reasons.get(score.unscored, 0) + 1
+        scored = len(scores) - sum(reasons.values())
+        for column, value in numbers.items():
+            cell = Cell(mean=value, scored=scored, total=len(scores), reasons=reasons)
+            row.cells[f"{metric}.{column}"] = cell
 
 
 class _Loaded:

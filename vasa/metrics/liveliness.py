@@ -6,7 +6,7 @@ by what they get wrong, alike for every method and for real video. Controls are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -123,9 +123,32 @@ class LivelinessMetric:
         columns["jitter"] = float((moving[2:] - 2 * moving[1:-1] + moving[:-2]).abs().mean())
         return columns
 
-    def spread(self, clips: Sequence[EvalClip]) -> dict[str, float]:
-        """How much samples of one job (other seeds, same sound) differ: see ``spread_over_seeds``."""
-        return spread_over_seeds([self._seen(clip.frames) for clip in clips])
+
+class SeedSpread:
+    """How much samples of one job (other seeds, same sound) differ: see ``spread_over_seeds``. A
+    SampleMetric.
+    """
+
+    name = "seeds"
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"metric": "seeds", "version": 1, **self._seen.identity}
+
+    @property
+    def label(self) -> str:
+        return "how far two samples of one sound differ, by region; 0: the same video whatever the seed"
+
+    def features(self, clip: EvalClip) -> Tensor:
+        """Tracks of all regions (T, n), side by side. Raises: Unscored."""
+        return torch.cat(list(tracks(self._seen(clip.frames)).values()), 1)
+
+    def spread(self, samples: list[Tensor]) -> dict[str, float]:
+        widths = [*(len(names) for names in _CONTROLS.values()), 3]
+        return spread_over_seeds([dict(zip(REGIONS, s.split(widths, 1), strict=True)) for s in samples])
 
 
 def in_silence(mouth: Tensor, audio: np.ndarray) -> dict[str, float]:
@@ -138,19 +161,18 @@ def in_silence(mouth: Tensor, audio: np.ndarray) -> dict[str, float]:
     return {"mouth_in_silence": float(moving[silent].mean())}
 
 
-def spread_over_seeds(samples: Sequence[Measurement]) -> dict[str, float]:
-    """<region>_spread for REGIONS: root mean square difference of two samples' tracks, mean over pairs, cut
-    to the shorter. 0 for a method that always makes the same video.
+def spread_over_seeds(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """<region>_spread for REGIONS: root mean square difference of two samples' ``tracks``, mean over pairs,
+    cut to the shorter. 0 for a method that always makes the same video.
 
     Raises: ValueError for fewer than two samples.
     """
     if len(samples) < 2:
         raise ValueError(f"the spread over seeds of {len(samples)} sample was asked for; wanted at least 2.")
-    each = [tracks(seen) for seen in samples]
     found = {}
     for region in REGIONS:
         pairs = []
-        for one, other in combinations([track[region] for track in each], 2):
+        for one, other in combinations([sample[region] for sample in samples], 2):
             length = min(len(one), len(other))
             pairs.append(float((one[:length] - other[:length]).square().mean().sqrt()))
         found[f"{region}_spread"] = sum(pairs) / len(pairs)

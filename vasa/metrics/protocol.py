@@ -6,8 +6,9 @@ Neither knows where videos come from, and what it cannot score it says with ``Un
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -52,6 +53,42 @@ class ClipMetric(Protocol):
 
     def measure(self, clip: EvalClip) -> dict[str, float]:
         """Numbers by column. Raises: Unscored."""
+        ...
+
+
+@runtime_checkable
+class RowMetric(Protocol):
+    """What a ClipMetric also is that can say more of a whole row than means: how far videos follow what was
+    asked.
+    """
+
+    def of_row(
+        self, asked: Sequence[Mapping[str, Any]], columns: Sequence[Mapping[str, float]]
+    ) -> dict[str, float]:
+        """Numbers by column, of the job files' contents and ``measure``'s numbers of the clips scored."""
+        ...
+
+
+@runtime_checkable
+class SampleMetric(Protocol):
+    """Compares samples of one job with each other (other seeds, same sound), by features computed once per
+    clip.
+    """
+
+    name: str
+
+    @property
+    def identity(self) -> dict[str, Any]: ...
+
+    @property
+    def label(self) -> str: ...
+
+    def features(self, clip: EvalClip) -> Tensor:
+        """Features (n, D) of a clip, float32 on the CPU. Raises: Unscored."""
+        ...
+
+    def spread(self, samples: list[Tensor]) -> dict[str, float]:
+        """Numbers by column of at least two samples of one job."""
         ...
 
 

@@ -209,7 +209,8 @@ def condition_rows(asked: list[AskedClip], true: list[AskedClip], judges: Judges
 def _responses(clips: list[AskedClip], judges: Judges) -> dict[str, float]:
     """r over clips:
 
-    The worse of gaze yaw and pitch, distance, and emotion weights over clips and emotions.
+    The worse of gaze yaw and pitch; distance, as asked relative to the portrait's framing; and emotion
+    weights over clips and emotions.
     """
     gaze, distance, emotion = [], [], []
     for clip in clips:
@@ -217,7 +218,7 @@ def _responses(clips: list[AskedClip], judges: Judges) -> dict[str, float]:
         open_eyed = _column(seen.controls, ("blink_left", "blink_right")) < 0.4
         frames = seen.controls[open_eyed] if open_eyed.any() else seen.controls
         gaze.append(frames[:, :2].mean(0))
-        distance.append(seen.pose[:, 5].neg().exp().mean())
+        distance.append(seen.pose[:, 5].neg().exp().mean() / clip.framing)
         emotion.append(judges.felt(seen))
     asked_gaze = torch.stack([c.gaze for c in clips])
     asked_emotion = torch.stack([c.emotion for c in clips])[:, 1:]

@@ -25,6 +25,8 @@ VIDEO_KINDS = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v")
 AUDIO_KINDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".aac", ".opus")
 PICTURE_KINDS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 JOB_ENDING = ".job.json"
+JOB_LIST = "jobs.jsonl"
+"""In the folder of rows, where infer.py made them from a list."""
 REAL_ROW = "real"
 """The row of true videos: shown first, and what sets are compared with."""
 
@@ -42,6 +44,11 @@ class ClipFiles:
     @property
     def name(self) -> str:
         return self.video.stem
+
+    @property
+    def group(self) -> str:
+        """The job whose sample it is; its own name where no job file says so."""
+        return str(self.asked().get("group") or self.name)
 
     def content_hash(self) -> str:
         """SHA-256 over the contents of all its files and over which of them there are."""

@@ -1,8 +1,10 @@
 """What synthetic clips know about themselves, against what the frames show: the measuring rod of all judges.
 
-A job file whose ``truth`` names a synthetic clip (split, index, options) brings back its exact animation. On
-the row of true videos these numbers are the judges' ceiling; on made videos the mouth is the sound's and
-should follow the truth, while blinks and head motion are free and need not.
+A job file whose ``truth`` names a synthetic clip (split, index, options) brings back its exact animation, or
+with ``pose_index`` the head of another one under its expression. On the row of true videos these numbers are
+the judges' ceiling. On spoken ones the mouth is the sound's and should follow the truth, while blinks and
+head motion are free and need not. Reenactment should follow in everything: the degrees by which the row of
+swapped expressions is worse than the row of self-reenactment are what dynamics do to the pose.
 """
 
 from __future__ import annotations
@@ -64,12 +66,13 @@ class TruthMetric:
         animation = true.truth.animation
         assert animation is not None
         seen = self._seen(clip.frames)
-        length = min(len(seen.controls), len(animation))
+        pose = true_pose(clip.asked)
+        length = min(len(seen.controls), len(animation), len(pose))
         made, wanted = seen.controls[:length], animation.controls[:length]
         values = {name: _course(made, wanted, controls) for name, controls in COLUMNS.items()}
         if not speaking(true):
             values["mouth_r"] = float("nan")
-        error = (seen.pose[:length, :3] - animation.pose[:length, :3]).abs().mean(0) * DEGREES
+        error = (seen.pose[:length, :3] - pose[:length, :3]).abs().mean(0) * DEGREES
         values |= {
             f"{axis}_error_deg": float(e) for axis, e in zip(("yaw", "pitch", "roll"), error, strict=True)
         }
@@ -85,6 +88,14 @@ def true_clip(asked: dict[str, Any]) -> Clip | None:
         return None
     config = from_plain(ClipsConfig, truth["clips"], "truth.clips")
     return SyntheticClips(truth["split"], config).animation_only(int(truth["index"]))
+
+
+def true_pose(asked: dict[str, Any]) -> Tensor:
+    """The true head (T, 6) of a job file that has a ``truth``."""
+    truth = asked["truth"]
+    head = true_clip({"truth": {**truth, "index": truth.get("pose_index", truth["index"])}})
+    assert head is not None and head.truth.animation is not None
+    return head.truth.animation.pose
 
 
 def _course(made: Tensor, wanted: Tensor, controls: tuple[str, ...]) -> float:

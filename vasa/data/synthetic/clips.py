@@ -4,6 +4,7 @@ exact truth.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vasa.data.config import SPLIT_SEEDS, SPLITS, ClipsConfig, check_split
+from vasa.data.config import SPLIT_SEEDS, SPLITS, ClipsConfig, SpokenConfig, check_split
 from vasa.data.synthetic import dynamics
 from vasa.data.synthetic.speech import Speech, silence, synthesise, voice_from_seed
 from vasa.data.synthetic.visemes import VISEME_NAMES
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 NEUTRAL_SHARE = 0.4
 """Share of clips with no expression but what speech does."""
+TALKING_SECONDS = 4.0
 
 
 class SyntheticClips:
@@ -180,3 +182,13 @@ def _emotion(rng: np.random.Generator) -> Tensor:
         weights[chosen[0]], weights[chosen[1]] = strength * share, strength * (1 - share)
     weights[0] = 1 - weights.sum()
     return torch.from_numpy(weights).float()
+
+
+@functools.lru_cache(maxsize=4)
+def talking_clip(split: str, seed: int, index: int) -> Clip:
+    """Somebody's animation (4 s) with formant speech, without frames: for pools of single frames, which give
+    its poses or expressions to whomever they like.
+    """
+    spoken = SpokenConfig(espeak_share=0.0)
+    config = ClipsConfig(num_clips=index + 1, seed=seed, seconds=TALKING_SECONDS, spoken=spoken)
+    return SyntheticClips(split, config).animation_only(index)
