@@ -96,7 +96,7 @@ benchmark-demo: $(INSTALLED)
 
 table: $(INSTALLED)
 	@$(PYTHON) scripts/make_jobs.py experiment=synthetic
-	@$(PYTHON) scripts/infer.py jobs=outputs/synthetic/jobs.jsonl
+	@$(PYTHON) scripts/infer.py jobs=outputs/synthetic/jobs.jsonl workers=2
 	@$(PYTHON) scripts/eval.py experiment=synthetic
 
 calibrate: $(INSTALLED)

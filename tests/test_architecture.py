@@ -15,7 +15,7 @@ MODULES = sorted((ROOT / "vasa").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-BASE = {"records", "geometry", "audio", "video", "checkpoint", "device"}
+BASE = {"records", "geometry", "audio", "video", "checkpoint", "device", "workers"}
 # Folder or top-level module of vasa -> what it may import of vasa, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(BASE, BASE),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from vasa.config import load
 from vasa.inference.bundle import bundle
@@ -13,6 +14,7 @@ from vasa.inference.job_lists import make_list
 from vasa.inference.jobs import Job, JobRunner, read_jobs, run_jobs, write_jobs
 from vasa.inference.pipeline import TalkingFace
 from vasa.metrics.sources import find_rows, read_clip
+from vasa.metrics.truth import true_clip, true_pose
 from vasa.video import VideoReader, VideoWriter
 
 
@@ -34,7 +36,7 @@ def listed(tmp_path_factory):
 def test_a_list_holds_true_videos_baselines_and_jobs(listed):
     path, run = listed
     rows = {folder.name for folder in path.parent.iterdir() if folder.is_dir()}
-    assert rows == {"real", "portraits", "audio", "still_portrait", "other_motion"}
+    assert rows == {"real", "portraits", "audio", "still_portrait", "other_motion", "true_frames"}
     jobs = read_jobs(path)
     assert [job.row for job in jobs[:3]] == ["vasa", "untrained_warp", "shuffled_audio"]
     assert jobs[2].driven_by == "audio/clip001.wav" and jobs[2].audio == "audio/clip000.wav"
@@ -147,3 +149,45 @@ def _write_clip(path, frames):
     with VideoWriter(path, 32, 32, 25, sound, 16000) as writer:
         for n in range(frames):
             writer.write(np.full((32, 32, 3), 5 * n % 250, np.uint8))
+
+
+def test_two_processes_make_the_videos_of_a_list(listed, tmp_path, small_bundle):
+    path, _ = listed
+    for name in ("portraits", "audio", "real"):
+        (tmp_path / name).symlink_to(path.parent / name)
+    jobs = [job for job in read_jobs(path) if job.row == "shuffled_audio"]
+    write_jobs(tmp_path / "jobs.jsonl", jobs)
+    config = InferRun(jobs=tmp_path / "jobs.jsonl", checkpoint=small_bundle, size=64, steps=1, workers=2)
+    made = run_jobs(config)
+    assert len(made) == 2 and all(len(VideoReader(video)) == 25 for video in made)
+
+
+def test_reenactment_follows_the_driver_and_keeps_apart_head_and_face(listed, tmp_path, small_bundle):
+    path, _ = listed
+    by_row = {job.row: job for job in read_jobs(path) if job.name == "clip000"}
+    cross, swapped = by_row["cross_reenactment"], by_row["expression_swapped"]
+    assert cross.truth["pose_index"] == cross.truth["index"] == 1
+    assert (swapped.truth["pose_index"], swapped.truth["index"]) == (0, 1)
+    assert (swapped.pose_from, swapped.expression_from) == ("real/clip000.mp4", "real/clip001.mp4")
+    assert np.array_equal(true_pose({"truth": swapped.truth}), _animation(swapped, 0).pose)
+    face = TalkingFace.from_pretrained(small_bundle, "cpu")
+    portrait = face.prepare(np.zeros((64, 64, 3), np.uint8), 64, allow_centre_crop=True, keep_expression=0.0)
+    one, two = (frames_of(path.parent / f"real/clip00{n}.mp4")[:3] for n in (0, 1))
+    layout, seen = face.face.layout, []
+    render = face.face.render
+    face.face.render = lambda appearance, motion: seen.append(motion) or render(appearance, motion)
+    frames = list(face.reenact(portrait, one, two))
+    assert len(frames) == 3 and frames[0].shape == (64, 64, 3)
+    heads, faces = (face.face.motion(torch.from_numpy(d).permute(0, 3, 1, 2) / 127.5 - 1) for d in (one, two))
+    torch.testing.assert_close(seen[0][:, layout.pose], heads[:, layout.pose])
+    torch.testing.assert_close(seen[0][:, layout.dynamics], faces[:, layout.dynamics])
+    with pytest.raises(ValueError, match="wanted square"):
+        face.reenact(portrait, one[:, :, :32], two)
+
+
+def frames_of(path):
+    return np.stack([frame.copy() for frame in VideoReader(path)])
+
+
+def _animation(job, index):
+    return true_clip({"truth": {**job.truth, "index": index}}).truth.animation

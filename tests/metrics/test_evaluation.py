@@ -3,6 +3,8 @@
 import json
 import math
 import runpy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -204,3 +206,14 @@ def test_eval_measures_a_folder_with_the_shipped_judges(videos, tmp_path, capsys
     printed = capsys.readouterr().out
     assert "no face in" in printed and "no synthetic truth" in printed
     assert (tmp_path / "out" / "table.html").is_file()
+
+
+def test_two_processes_measure_what_one_does(videos, tmp_path, capsys, request):
+    """The script as it is called, so that its functions can be sent to other processes."""
+    script = request.config.rootpath / "scripts" / "eval.py"
+    arguments = [f"videos={videos}", "metrics=[truth]", "device=cpu"]
+    command = [sys.executable, str(script), *arguments, f"out={tmp_path / 'two'}", "workers=2"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    runpy.run_path(str(script))["run"]([*arguments, f"out={tmp_path / 'one'}"])
+    one, two = ((tmp_path / n / "clips.jsonl").read_text() for n in ("one", "two"))
+    assert one == two and "no synthetic truth" in one and capsys.readouterr().out

@@ -56,6 +56,7 @@ class InferRun:
     batch_frames: int = 8  # frames rendered at once
     # CPU threads of torch: a frame is too small to gain much from more, and on a busy machine more lose a lot
     threads: int = 1
+    workers: int = 1  # processes that make the videos of a list at once
     seconds: float = 10.0  # of synthetic speech where no audio is given
 
     allow_centre_crop: bool = False  # use the middle of a picture in which no face is found
@@ -70,8 +71,8 @@ class InferRun:
             raise ValueError(f"keep_expression is {self.keep_expression:g}; wanted 0 to 1.")
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps is {self.steps}; wanted at least 1.")
-        if self.threads < 1:
-            raise ValueError(f"threads is {self.threads}; wanted at least 1.")
+        if min(self.threads, self.workers) < 1:
+            raise ValueError(f"threads is {self.threads}, workers {self.workers}; wanted at least 1.")
         if self.batch_frames < 1:
             raise ValueError(f"batch_frames is {self.batch_frames}; wanted at least 1.")
         if not 0.04 <= self.seconds <= 3600:
@@ -112,14 +113,18 @@ class MakeJobsRun:
     sweeps: int = 2  # clips that every control is swept on
     reenactments: int = 6  # synthetic clips that are also driven by frames: their own, and another's
     size: int = 128  # px of synthetic clips
+    workers: int = 1  # processes that render them at once
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.num_clips < 1 or self.samples < 1 or min(self.sweeps, self.reenactments, self.num_people) < 0:
+        if (
+            min(self.num_clips, self.samples, self.workers) < 1
+            or min(self.sweeps, self.reenactments, self.num_people) < 0
+        ):
             raise ValueError(
-                f"num_clips is {self.num_clips}, samples {self.samples}, sweeps {self.sweeps}, "
-                f"reenactments {self.reenactments}, num_people {self.num_people}; wanted at least 1, 1, 0, 0 "
-                "and 0."
+                f"num_clips is {self.num_clips}, samples {self.samples}, workers {self.workers}, sweeps "
+                f"{self.sweeps}, reenactments {self.reenactments}, num_people {self.num_people}; wanted at "
+                "least 1, 1, 1, 0, 0 and 0."
             )
         if self.seconds < 1 or self.size % 2 or not 64 <= self.size <= 512:
             raise ValueError(

@@ -32,6 +32,7 @@ from vasa.inference.config import MakeJobsRun
 from vasa.inference.jobs import JOB_ENDING, Job, write_jobs
 from vasa.records import AUDIO_HZ, EMOTIONS, SAMPLES_PER_FRAME, VIDEO_FPS, Animation
 from vasa.video import VideoReader, VideoWriter
+from vasa.workers import share_work
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,20 @@ def make_list(run: MakeJobsRun) -> Path:
 
 def _synthetic(run: MakeJobsRun) -> Iterator[Material]:
     """Test clips in portrait mode, rendered in full quality."""
+    share_work(_render_part, run.workers, run)
+    _render_part(run, 0, 1)
+    config = _clips_config(run)
+    for index in range(run.num_clips):
+        yield Material(_name(index), {"split": "test", "index": index, "clips": plain(config)})
+
+
+def _name(index: int) -> str:
+    return f"clip{index:03d}"
+
+
+def _clips_config(run: MakeJobsRun) -> ClipsConfig:
     share = SpokenConfig().espeak_share if find_spec("espeakng_loader") else 0.0
-    config = ClipsConfig(
+    return ClipsConfig(
         num_clips=run.num_clips,
         seed=run.seed,
         seconds=run.seconds,
@@ -92,16 +105,19 @@ def _synthetic(run: MakeJobsRun) -> Iterator[Material]:
         quality="full",
         spoken=SpokenConfig(espeak_share=share, silent_share=0.0),
     )
-    clips = SyntheticClips("test", config)
-    for index in range(run.num_clips):
-        name = f"clip{index:03d}"
+
+
+def _render_part(run: MakeJobsRun, part: int, parts: int) -> None:
+    """Every ``parts``-th clip that is not there yet."""
+    clips = SyntheticClips("test", _clips_config(run))
+    for index in range(part, run.num_clips, parts):
+        name = _name(index)
         if not _is_there(run.output, name):
             clip = clips[index]
             assert clip.frames is not None
             portrait = portrait_of(clip.identity, TrialsConfig(size=run.size))
             _write(run.output, name, portrait.permute(1, 2, 0).numpy(), clip.frames, clip.audio)
             log.info("%s of %d rendered.", name, run.num_clips)
-        yield Material(name, {"split": "test", "index": index, "clips": plain(config)})
 
 
 def _from_folder(run: MakeJobsRun, folder: Path) -> Iterator[Material]:

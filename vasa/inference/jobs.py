@@ -31,6 +31,7 @@ from vasa.preprocess.align import FoundFace
 from vasa.preprocess.crop import Crop
 from vasa.records import VIDEO_FPS, MotionLayout
 from vasa.video import VideoReader, VideoWriter
+from vasa.workers import share_work
 
 log = logging.getLogger(__name__)
 
@@ -261,10 +262,36 @@ def run_jobs(config: InferRun, face: TalkingFace | None = None) -> list[Path]:
     it names them, and the others are done.
     """
     assert config.jobs is not None
-    torch.set_num_threads(config.threads)
     jobs = read_jobs(config.jobs)
+    if face is None:
+        share_work(_make_part, config.workers, config)
+    runner = _runner(config, face)
+    failed = _make(runner, jobs)
+    if failed:
+        raise ValueError(
+            f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; the others are done."
+        )
+    return [runner.video_path(job) for job in jobs]
+
+
+def _runner(config: InferRun, face: TalkingFace | None) -> JobRunner:
+    assert config.jobs is not None
+    torch.set_num_threads(config.threads)
     face = face or TalkingFace.from_pretrained(config.checkpoint, config.device, config.detector)
-    runner = JobRunner(face, config, config.jobs.parent)
+    return JobRunner(face, config, config.jobs.parent)
+
+
+def _make_part(config: InferRun, part: int, parts: int) -> None:
+    """What one of several processes does: neighbours in the list, which share portraits. Failures are told
+    by the caller, who tries them again.
+    """
+    assert config.jobs is not None
+    jobs = read_jobs(config.jobs)
+    _make(_runner(config, None), jobs[part * len(jobs) // parts : (part + 1) * len(jobs) // parts])
+
+
+def _make(runner: JobRunner, jobs: list[Job]) -> list[str]:
+    """Makes what is missing; names of what failed."""
     todo = [job for job in jobs if not runner.is_done(job)]
     if len(todo) < len(jobs):
         log.info("%d of %d videos are there already.", len(jobs) - len(todo), len(jobs))
@@ -279,8 +306,4 @@ def run_jobs(config: InferRun, face: TalkingFace | None = None) -> list[Path]:
         log.info(
             "%d of %d videos, %.2f a second, %.0f s left", done, len(todo), rate, (len(todo) - done) / rate
         )
-    if failed:
-        raise ValueError(
-            f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; the others are done."
-        )
-    return [runner.video_path(job) for job in jobs]
+    return failed

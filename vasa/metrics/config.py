@@ -75,17 +75,18 @@ class MeasureConfig:
     min_frames: int = 2048  # under so many FID has no number
     seed: int = 0  # of bootstrap intervals and split halves
     device: str = "auto"
-    threads: int = 1
+    threads: int = 1  # of torch, in each process
+    workers: int = 1  # processes that measure at once
     detector: DetectorConfig = field(default_factory=DetectorConfig)
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown or not self.metrics:
             raise ValueError(f"metrics={unknown or self.metrics}; wanted some of {', '.join(METRICS)}.")
-        if min(self.min_windows, self.min_frames) < 2 or self.threads < 1:
+        if min(self.min_windows, self.min_frames) < 2 or min(self.threads, self.workers) < 1:
             raise ValueError(
-                f"min_windows is {self.min_windows}, min_frames {self.min_frames}, threads {self.threads}; "
-                "wanted at least 2, 2 and 1."
+                f"min_windows is {self.min_windows}, min_frames {self.min_frames}, threads {self.threads}, "
+                f"workers {self.workers}; wanted at least 2, 2, 1 and 1."
             )
 
 

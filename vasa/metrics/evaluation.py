@@ -87,6 +87,15 @@ class Evaluation:
             self._summarise(row, features[row.name], real_features)
         return list(results.values())
 
+    def fill(
+        self, rows: dict[str, list[ClipFiles]], reference: Sequence[ClipFiles], part: int, parts: int
+    ) -> None:
+        """Measures every ``parts``-th clip, from ``part`` on, into the cache: a share of ``run``'s work."""
+        work = [(name, clip) for name, clips in rows.items() for clip in clips]
+        for name, files in work[part::parts]:
+            self._clip(files, RowScores(name, []), {})
+        self._reference(list(reference)[part::parts], {}, {})
+
     # Clips
 
     def _clip(self, files: ClipFiles, row: RowScores, features: Features) -> bool:

@@ -69,4 +69,4 @@ class Seen:
             raise ValueError(
                 f"framed gave {cut.dtype} {cut.shape} for {len(frames)} frames; wanted uint8 (T, S, S, 3)."
             )
-        return self.judges.measure(torch.from_numpy(np.ascontiguousarray(cut)).permute(0, 3, 1, 2))
+        return self.judges.measure(torch.from_numpy(np.array(cut)).permute(0, 3, 1, 2))
