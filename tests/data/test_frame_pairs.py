@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from vasa.data.config import FramePairsConfig
-from vasa.data.frame_pairs import PARTNERS, FramePairs
+from vasa.data.config import SPLIT_SEEDS, FramePairsConfig
+from vasa.data.frame_pairs import PARTNERS, FramePairs, couple_animation
+from vasa.data.synthetic.clips import talking_clip
 from vasa.nn.warp import sample_image, upsample_flow
 
 
@@ -56,6 +57,17 @@ def test_flow_carries_the_source_onto_the_target(pairs):
         return ((image - target).square() * seen).sum() / seen.sum()
 
     assert error(warped) < 0.4 * error(source)  # noise, and a flow stored at half size, remain
+
+
+def test_talking_frames_show_moments_of_speech_under_wild_poses():
+    wild, talking = (FramePairsConfig(frames=60, talking_share=share) for share in (0.0, 1.0))
+    assert FramePairs(wild).folder != FramePairs(talking).folder
+    start = SPLIT_SEEDS["train"].start
+    one, other = couple_animation(wild, start), couple_animation(talking, start)
+    spoken = talking_clip("train", 0, 0).truth.animation.controls
+    assert all(bool((spoken == frame).all(1).any()) for frame in other.controls[1:])
+    assert not any(bool((spoken == frame).all(1).any()) for frame in one.controls[1:])
+    assert torch.equal(one.pose, other.pose)
 
 
 def test_first_partner_has_the_same_pose(pairs):

@@ -66,7 +66,7 @@ class FacePairs:
     ids: list[str]
 
 
-def _couple_animation(config: FramePairsConfig, seed: int) -> Animation:
+def couple_animation(config: FramePairsConfig, seed: int) -> Animation:
     """The frames of a couple that begins at identity ``seed``.
 
     The first is mild, as portraits are; poses repeat from the middle on. Wild expressions exercise every
@@ -105,7 +105,7 @@ def _render_couple(config: FramePairsConfig, couple: int) -> list[dict[str, Tens
     first = seeds.start + (config.seed * 7919 + couple) * 2
     rng = np.random.default_rng((config.seed, couple, 11))
     mode = "randomised" if rng.random() < config.randomised_share else "portrait"
-    animation = _couple_animation(config, first)
+    animation = couple_animation(config, first)
     partners = _partners(first, config.frames)
     found = []
     for seed in (first, first + 1):

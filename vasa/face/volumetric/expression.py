@@ -18,7 +18,7 @@ from torch import Tensor
 from vasa.face.volumetric.shape import FaceShape
 from vasa.records import CONTROL_INDEX
 
-JAW_DROP = 0.48  # lower lip's way down at jaw = 1, in units of eye line to lip line
+JAW_DROP = 0.43  # lower lip's way down at jaw = 1, in units of eye line to lip line
 UPPER_LIP_LIFT = 0.03
 LIP_STRETCH = 0.36  # of the half width at lip_width = +-1
 PUCKER_SHRINK = 0.30

@@ -59,12 +59,14 @@ class Base:
         see MAP_NAMES: what the
     decoder needs to know of the place (face plane, mouth interior, lids, iris). synthesis: (B, H, W) in [0,
     1]: 1 where the source cannot have the pixel or need not (mouth interior, eyes, anything outside the front
-    of the face).
+    of the face). mouth: (B, 4), x and y of the closed mouth's middle on the face plane, its half width, and
+    the face's unit.
     """
 
     flow: Tensor
     maps: Tensor
     synthesis: Tensor
+    mouth: Tensor
 
 
 def _proxy_points(rays: Tensor, pose: Tensor, shape: FaceShape) -> tuple[Tensor, Tensor]:
@@ -314,6 +316,7 @@ def base_warp(
         flow.view(batch, size, size, 2),
         maps.view(batch, len(MAP_NAMES), size, size),
         synthesis.view(batch, size, size),
+        torch.stack([shape.mouth_x, shape.mouth_y, shape.mouth_w, shape.unit], -1).float(),
     )
 
 
