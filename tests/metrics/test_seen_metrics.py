@@ -104,7 +104,15 @@ def test_no_face_is_a_reason_every_time_it_is_asked_and_wrong_cuts_are_refused()
 def test_a_frozen_head_has_no_delta_p_and_scaled_motion_scales_it() -> None:
     still = look(torch.tensor([[0.2, -0.1, 0.05, 0, 0, 0.1]]).expand(50, -1))
     found = PoseMetric(seen(still)).measure(EvalClip(name="a", frames=frames(50)))
-    assert set(found) == {"delta_p", "yaw_std", "pitch_std", "roll_std", "head_speed", "head_jitter"}
+    assert set(found) == {
+        "delta_p",
+        "delta_p_raw",
+        "yaw_std",
+        "pitch_std",
+        "roll_std",
+        "head_speed",
+        "head_jitter",
+    }
     assert all(abs(value) < 1e-4 for value in found.values())
     track = walk()
     for factor in (0.5, 2.0):

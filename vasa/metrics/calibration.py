@@ -118,10 +118,18 @@ class Calibration:
         return _finite(found)
 
 
+NO_RESPONSE = ("_monotony", "_leak", "_floor", ".num_made", ".num_real", ".num_windows", "_longer_frames")
+
+
 def responses(scores: Sequence[RowScores], rows: Sequence[FaultRow], seed: int = 0) -> list[Response]:
-    """Every number's response to every fault. scores: the row ``real`` and each of ``rows``."""
+    """Every number's response to every fault. scores: the row ``real`` and each of ``rows``.
+
+    Counts and floors are no responses, nor is what says how far a row follows controls: here none are asked for.
+    """
     by_name = {row.name: row for row in scores}
-    columns = dict.fromkeys(column for row in scores for column in row.cells)
+    columns = dict.fromkeys(
+        column for row in scores for column in row.cells if not column.endswith(NO_RESPONSE)
+    )
     spreads = {column: _spread(column, scores) for column in columns}
     found = []
     for fault in dict.fromkeys(row.fault for row in rows):

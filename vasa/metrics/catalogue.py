@@ -34,6 +34,7 @@ from vasa.pretrained.arcface import ArcFace
 from vasa.pretrained.capp import CappNet
 from vasa.pretrained.detector import build_detector
 from vasa.pretrained.judges import Judges
+from vasa.pretrained.landmarks import LandmarkNet
 from vasa.pretrained.registry import path_of
 from vasa.pretrained.syncnet import SyncNet
 from vasa.pretrained.third_party import file_hash
@@ -102,7 +103,7 @@ class Catalogue:
     @property
     def _detector_name(self) -> str:
         scrfd = self.run.detector.scrfd
-        return f"scrfd {file_hash(scrfd)[:12]}" if scrfd is not None else "cascade and landmarks"
+        return f"scrfd {file_hash(scrfd)[:12]}" if scrfd is not None else "cascade, landmarks, or either"
 
     # Metrics
 
@@ -119,10 +120,17 @@ class Catalogue:
         if detector.is_exact:
             find = find_by_detector(detector)
         else:
-            find = find_by_landmarks(self._judges.pose, detector, self.run.detector.min_confidence)
+            aligner = path_of("landmarks", self.run.judges)
+            find = find_by_landmarks(
+                self._judges.pose,
+                detector,
+                self.run.detector.min_confidence,
+                knower=LandmarkNet.from_pretrained(aligner).to(self.device),
+            )
         finder = self._detector_name
         if not detector.is_exact:
-            finder += f", pose judge {content_hash(path_of('judge_pose', self.run.judges))[:12]}"
+            paths = [path_of(name, self.run.judges) for name in ("judge_pose", "landmarks")]
+            finder += f" {' '.join(content_hash(path)[:12] for path in paths)}"
         return SyncMetric(
             network.to(self.device), config, find, origin=origin, weights_hash=digest, finder=finder
         )

@@ -20,7 +20,7 @@ from scipy.ndimage import median_filter
 from vasa.metrics.protocol import Unscored
 from vasa.pretrained.crops import face_boxes
 from vasa.pretrained.detector import Detector
-from vasa.pretrained.landmarks import LandmarkNet
+from vasa.pretrained.landmarks import SURE_OF_A_FACE, LandmarkNet
 from vasa.pretrained.syncnet import CROP_PX
 from vasa.records import VIDEO_FPS
 
@@ -184,12 +184,18 @@ def find_by_detector(detector: Detector) -> FindFaces:
 
 
 def find_by_landmarks(
-    network: LandmarkNet, detector: Detector, min_confidence: float, every: int = VIDEO_FPS
+    network: LandmarkNet,
+    detector: Detector,
+    min_confidence: float,
+    every: int = VIDEO_FPS,
+    knower: LandmarkNet | None = None,
 ) -> FindFaces:
     """A coarse detector once in ``every`` frames, the landmark network in all of them, in a square around it.
 
     Where the detector sees nothing, the network looks at the square in the middle: a face that fills the
-    picture is no longer one to a cascade. Boxes are those around the landmarks and the forehead.
+    picture is no longer one to a cascade. Boxes are those around the landmarks and the forehead. knower: a
+    network that tells faces from other things and must agree once in ``every`` frames, in the middle without
+    a detection surely; None: ``network`` knows by itself.
     """
 
     def find(frames: np.ndarray) -> list[np.ndarray]:
@@ -198,6 +204,9 @@ def find_by_landmarks(
             part = frames[start : start + every]
             faces = detector.detect(part[len(part) // 2])
             squares = [_square(face.box, part.shape[1:3]) for face in faces] or [_middle(part.shape[1:3])]
+            if knower is not None:
+                one, wanted = part[[len(part) // 2]], min_confidence if faces else SURE_OF_A_FACE
+                squares = [q for q in squares if _boxes_in(knower, one, q, wanted)[0] is not None]
             each = [_boxes_in(network, part, square, min_confidence) for square in squares]
             found += [_distinct([boxes[i] for boxes in each]) for i in range(len(part))]
         return found

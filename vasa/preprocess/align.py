@@ -16,17 +16,18 @@ import torch
 from vasa.preprocess.crop import Crop, centre_crop, crop_face, cut, five_points
 from vasa.pretrained.config import DetectorConfig
 from vasa.pretrained.detector import FaceBox, build_detector
-from vasa.pretrained.landmarks import LandmarkNet
+from vasa.pretrained.landmarks import SURE_OF_A_FACE, LandmarkNet
 
 log = logging.getLogger(__name__)
 
 CENTRE = "centre"
+SURE_LOOKS = 3
 
 
 @dataclass(slots=True)
 class FoundFace:
-    """crop: where the face is, by the crop rule. found_by: "scrfd", "cascade", "cascade+landmarks" or
-    "centre".
+    """crop: where the face is, by the crop rule. found_by: "scrfd", "cascade", "cascade+landmarks",
+    "landmarks" or "centre".
 
     num_faces: how many faces the photograph shows; ``crop`` is the largest. confidence: the finder's, in [0,
     1]. points (5, 2): eyes, nose tip and mouth corners in pixels of the photograph, where they were seen.
@@ -73,6 +74,9 @@ class FaceAligner:
                     )
                 return found
         height, width = photo.shape[:2]
+        alone = self._alone(photo, min_size, max_size)
+        if alone is not None:
+            return alone
         if not allow_centre_crop:
             raise ValueError(
                 f"no face was found in the {width}x{height} picture; give a photograph of a face seen from "
@@ -81,6 +85,31 @@ class FaceAligner:
             )
         log.warning("No face was found in the picture; its middle is used as it is (%dx%d).", width, height)
         return FoundFace(centre_crop(height, width, min_size, max_size), CENTRE, 0, 0.0)
+
+    def _alone(self, photo: np.ndarray, min_size: int, max_size: int) -> FoundFace | None:
+        """A face that fills the picture's middle, as in framed clips, but that no cascade knows: fringes hide
+        what it looks for. None where the landmark network is not sure of one at every look.
+        """
+        if self._landmarks is None:
+            return None
+        height, width = photo.shape[:2]
+        crop, size, confidence = (
+            centre_crop(height, width, min_size, max_size),
+            self._landmarks.config.size,
+            1.0,
+        )
+        for _ in range(SURE_LOOKS):
+            picture = torch.from_numpy(cut(photo, Crop(crop.centre_x, crop.centre_y, crop.side, 2 * size)))
+            prediction = self._landmarks.predict(picture.permute(2, 0, 1)[None] / 127.5 - 1)
+            confidence = min(confidence, float(prediction.confidence[0]))
+            if confidence < SURE_OF_A_FACE:
+                return None
+            points = five_points(crop.to_photo(prediction.landmarks[0].double().numpy()))
+            try:
+                crop = crop_face(points, min_size, max_size)
+            except ValueError:  # the points fall together
+                return None
+        return FoundFace(crop, "landmarks", 1, confidence, points)
 
     def _crop(
         self, photo: np.ndarray, face: FaceBox, min_size: int, max_size: int, num_faces: int

@@ -26,6 +26,12 @@ from vasa.pretrained.trunk import Trunk
 NUM_LANDMARKS = 68
 POSE_DIM = 6
 
+SURE_OF_A_FACE = 0.985
+"""Confidence of the aligner (`landmarks`) from which on it is believed without a detection. Framed heads of
+test people have at least 0.99; of 40 other pictures, textures and torsos among them, none has it each time.
+The pose judge's confidence says nothing: it never saw anything but heads.
+"""
+
 
 @dataclass(slots=True)
 class LandmarkPrediction:
