@@ -124,7 +124,7 @@ NO_RESPONSE = ("_monotony", "_leak", "_floor", ".num_made", ".num_real", ".num_w
 def responses(scores: Sequence[RowScores], rows: Sequence[FaultRow], seed: int = 0) -> list[Response]:
     """Every number's response to every fault. scores: the row ``real`` and each of ``rows``.
 
-    Counts and floors are no responses, nor is what says how far a row follows controls: here none are asked for.
+    Counts and floors are no responses, nor is how far a row follows controls, of which none are asked for.
     """
     by_name = {row.name: row for row in scores}
     columns = dict.fromkeys(

@@ -49,9 +49,9 @@ class RowScores:
 
     name: str
     clips: list[ClipFiles]
-    sha256: str = ""
     scores: dict[str, list[ClipScore]] = field(default_factory=dict)
     cells: dict[str, Cell] = field(default_factory=dict)
+    sha256: str = ""
 
 
 class Evaluation:
