@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from skimage.data import astronaut
+from skimage.data import astronaut, brick
 
 import vasa.preprocess.align as module
+from vasa.data.config import SPLIT_SEEDS, TrialsConfig
+from vasa.data.trials import portrait_of
 from vasa.preprocess.align import FaceAligner
 from vasa.preprocess.crop import crop_face
 from vasa.pretrained.config import DetectorConfig, LandmarkNetConfig
@@ -146,3 +148,22 @@ def test_landmarks_far_from_the_detection_do_not_move_the_crop(aligner, monkeypa
     found = aligner.find(astronaut(), 128, 512)
     assert found.found_by == "fixed"
     assert found.crop == rough
+
+
+def test_a_framed_head_that_no_cascade_knows_is_found_and_textures_are_not(root):
+    """The shipped aligner, where the cascade is blind."""
+    aligner = FaceAligner(DetectorConfig(landmarks=root / "checkpoints/judges/landmarks.safetensors"))
+    aligner._detector = Fixed()
+    head = portrait_of(SPLIT_SEEDS["test"].start + 5, TrialsConfig(size=128)).permute(1, 2, 0).numpy()
+    found = aligner.find(head, 128, 512)
+    assert (found.found_by, found.num_faces) == ("landmarks", 1) and found.confidence > 0.985
+    assert abs(found.crop.centre_x - 64) < 12 and 80 < found.crop.side < 170
+    noise = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
+    for other in (
+        noise,
+        np.full_like(noise, 90),
+        brick()[..., None].repeat(3, 2),
+        np.ascontiguousarray(head[96:]),
+    ):
+        with pytest.raises(ValueError, match="no face"):
+            aligner.find(other, 64, 512)

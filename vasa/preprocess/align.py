@@ -47,8 +47,9 @@ class FaceAligner:
         2  # crop -> landmarks -> crop: the first crop of a cascade is up to a tenth off, the second is not
     )
 
-    def __init__(self, config: DetectorConfig) -> None:
-        self.config = config
+    def __init__(self, config: DetectorConfig, remarks: int = logging.INFO) -> None:
+        """remarks: level at which it is logged how a face was placed; in many frames nobody wants to know."""
+        self.config, self._remarks = config, remarks
         self._detector = build_detector(config)
         self._landmarks: LandmarkNet | None = None
         if not self._detector.is_exact and config.landmarks and config.landmarks.is_file():
@@ -132,7 +133,8 @@ class FaceAligner:
             except ValueError:  # the points fall together
                 return None
         if not _agree(crop, rough):
-            log.info(
+            log.log(
+                self._remarks,
                 "The landmark network places the face elsewhere than the %s; kept the latter.",
                 self._detector.name,
             )

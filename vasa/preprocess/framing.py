@@ -6,6 +6,8 @@ frames, and put the finder's noise in.
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from vasa.preprocess.align import FaceAligner
@@ -23,7 +25,7 @@ class ClipFramer:
     """Cuts clips to ``size`` px squares around the median of the places where the face was found."""
 
     def __init__(self, detector: DetectorConfig, size: int = 256) -> None:
-        self.aligner, self.size = FaceAligner(detector), size
+        self.aligner, self.size = FaceAligner(detector, remarks=logging.DEBUG), size
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames uint8 (T, H, W, 3) RGB -> uint8 (T, size, size, 3).
