@@ -148,6 +148,9 @@ def test_landmarks_far_from_the_detection_do_not_move_the_crop(aligner, monkeypa
     found = aligner.find(astronaut(), 128, 512)
     assert found.found_by == "fixed"
     assert found.crop == rough
+    aligner._landmarks = KnownLandmarks(aligner, ASTRONAUT + 40, confidence=0.995)  # sure from the middle too
+    found = aligner.find(astronaut(), 128, 512)
+    assert found.found_by == "fixed+landmarks" and found.crop != rough
 
 
 def test_a_framed_head_that_no_cascade_knows_is_found_and_textures_are_not(root):

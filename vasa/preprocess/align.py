@@ -112,6 +112,13 @@ class FaceAligner:
                 return None
         return FoundFace(crop, "landmarks", 1, confidence, points)
 
+    def _is_reached_alone(self, photo: np.ndarray, crop: Crop) -> bool:
+        """Whether the landmark network comes to this crop from the picture's middle too, and surely: two ways
+        to one face outvote a cascade, which takes a forehead with brows for a face.
+        """
+        alone = self._alone(photo, crop.size, crop.size)
+        return alone is not None and _agree(crop, alone.crop)
+
     def _crop(
         self, photo: np.ndarray, face: FaceBox, min_size: int, max_size: int, num_faces: int
     ) -> FoundFace | None:
@@ -132,7 +139,7 @@ class FaceAligner:
                 crop = crop_face(points, min_size, max_size)
             except ValueError:  # the points fall together
                 return None
-        if not _agree(crop, rough):
+        if not _agree(crop, rough) and not self._is_reached_alone(photo, crop):
             log.log(
                 self._remarks,
                 "The landmark network places the face elsewhere than the %s; kept the latter.",
