@@ -14,19 +14,20 @@ from typing import Any
 
 
 def share_work(function: Callable[..., Any], workers: int, *args: Any) -> None:
-    """Calls ``function(*args, part, workers)`` for each part at once, in processes of their own.
+    """Calls ``function(*args, part, workers)`` for each part at once: the first here, where it tells how far
+    it is, the others in processes of their own, which only warn.
 
     function and args must be picklable. With one worker nothing is done: the caller does it all. Raises: what
-    a process raised, after the others have ended.
+    a part raised, after the others have ended.
     """
     if workers < 2:
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet) as pool:
-        parts = [pool.submit(function, *args, part, workers) for part in range(workers)]
+    with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn"), initializer=_only_warn) as pool:
+        parts = [pool.submit(function, *args, part, workers) for part in range(1, workers)]
+        function(*args, 0, workers)
     for part in parts:
         part.result()
 
 
-def _quiet() -> None:
-    """Only the first process tells how far it is; all warn."""
+def _only_warn() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

@@ -36,6 +36,7 @@ from vasa.workers import share_work
 log = logging.getLogger(__name__)
 
 JOB_ENDING = ".job.json"
+CONTROLS = ("gaze_yaw", "gaze_pitch", "distance", "emotion")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -175,6 +176,10 @@ class JobRunner:
             if content[option] is not None:
                 content[option] = f"../{content[option]}"
         content["portrait"] = content.pop("image")
+        if (
+            job.pose_from is not None or job.expression_from is not None
+        ):  # frames drive: nothing else is asked
+            content = {name: value for name, value in content.items() if name not in CONTROLS}
         known = self.face.checkpoint
         made_by = {name: known[name] for name in ("face_sha256", "motion_sha256") if name in known}
         settings = {"size": self.config.size, "steps": self.config.steps}

@@ -60,7 +60,7 @@ class ControlsMetric:
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"metric": "controls", "version": 2, **self._seen.identity}
+        return {"metric": "controls", "version": 3, **self._seen.identity}
 
     @property
     def label(self) -> str:
@@ -149,8 +149,8 @@ def summarise_controls(
     """Over clips: <control>_error, mean; <control>_monotony, Spearman's r of asked and seen; <control>_leak.
 
     asked: sidecars; columns: what ``ControlsMetric.measure`` gave for each. A control that is never asked for
-    with two values has neither monotony nor leak. Emotion's monotony is the mean over feelings that were
-    asked for.
+    with two values has neither monotony nor leak. Monotony is that of its own sweep, where there is one;
+    emotion's is the mean over feelings that were asked for.
 
     A leak is what one control does to the others: all that is seen is regressed on all that was asked (so
     sweeps of one control and jobs that vary all of them serve alike), and the part of the control in the
@@ -173,11 +173,21 @@ def summarise_controls(
         own = [i for i, name in enumerate(names) if (name if name in SCALARS else "emotion") == control]
         varied = [i for i in own if np.ptp(wanted[:, i]) > 0]
         if varied:
-            monotony = [spearman(wanted[:, i], seen[:, i]) for i in varied]
+            monotony = [_monotony(i, wanted, seen) for i in varied]
             found[f"{control}_monotony"] = float(np.mean(monotony))
             others = [j for j in range(len(names)) if j not in own]
             found[f"{control}_leak"] = float(effects[np.ix_(varied, others)].max())
     return found
+
+
+def _monotony(i: int, wanted: np.ndarray, seen: np.ndarray) -> float:
+    """Spearman's r of one value over the clips in which nothing else is asked for (a sweep and where it
+    starts from), or over all where each clip asks for everything.
+    """
+    defaults = np.array([DEFAULTS.get(name, 0.0) for name in (*SCALARS, *_FEELINGS)])
+    others = np.delete(wanted == defaults, i, axis=1).all(1)
+    some = others if len(set(wanted[others, i].tolist())) > 1 else np.ones_like(others)
+    return spearman(wanted[some, i], seen[some, i])
 
 
 def _row(asked: Mapping[str, Any]) -> list[float]:

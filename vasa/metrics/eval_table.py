@@ -27,6 +27,9 @@ STYLE = (
     "td,th{border:1px solid #bbb;padding:4px 8px;vertical-align:top}video{width:220px;display:block}"
 )
 
+DETAILS = ("_seen", ".num_windows", "_longer_frames")
+"""Columns of table.json alone."""
+
 
 @dataclass(slots=True)
 class EvalTable:
@@ -42,11 +45,15 @@ class EvalTable:
         return list(dict.fromkeys(name for row in self.rows for name in row.cells))
 
     def _by_metric(self) -> dict[str, list[str]]:
-        """metric -> its columns."""
+        """metric -> its columns, without details and without what is scored nowhere while others are."""
         found: dict[str, list[str]] = {}
         for name in self.columns:
-            found.setdefault(name.partition(".")[0], []).append(name)
-        return found
+            if not name.endswith(DETAILS):
+                found.setdefault(name.partition(".")[0], []).append(name)
+        return {metric: [c for c in names if self._is_scored(c)] or names for metric, names in found.items()}
+
+    def _is_scored(self, column: str) -> bool:
+        return any(row.cells[column].scored for row in self.rows if column in row.cells)
 
     def markdown(self) -> str:
         """A table for each metric with what it is, the reasons of failures, and published numbers apart."""

@@ -92,8 +92,14 @@ class Evaluation:
     ) -> None:
         """Measures every ``parts``-th clip, from ``part`` on, into the cache: a share of ``run``'s work."""
         work = [(name, clip) for name, clips in rows.items() for clip in clips]
-        for name, files in work[part::parts]:
-            self._clip(files, RowScores(name, []), {})
+        begun = time.monotonic()
+        for done, (name, files) in enumerate(work[part::parts], 1):
+            if self._clip(files, RowScores(name, []), {}) and done % 5 == 0:
+                rate = parts * done / (time.monotonic() - begun)
+                left = max(len(work) - parts * done, 0) / rate
+                log.info(
+                    "About %d of %d clips, %.2f clips/s, %.0f s left", parts * done, len(work), rate, left
+                )
         self._reference(list(reference)[part::parts], {}, {})
 
     # Clips
