@@ -69,11 +69,8 @@ class RowMetric(Protocol):
         ...
 
 
-@runtime_checkable
-class SampleMetric(Protocol):
-    """Compares samples of one job with each other (other seeds, same sound), by features computed once per
-    clip.
-    """
+class FeatureMetric(Protocol):
+    """Scores sets of clips by features that are computed once per clip."""
 
     name: str
 
@@ -86,26 +83,19 @@ class SampleMetric(Protocol):
     def features(self, clip: EvalClip) -> Tensor:
         """Features (n, D) of a clip, float32 on the CPU. Raises: Unscored."""
         ...
+
+
+@runtime_checkable
+class SampleMetric(FeatureMetric, Protocol):
+    """Compares samples of one job with each other (other seeds, same sound)."""
 
     def spread(self, samples: list[Tensor]) -> dict[str, float]:
         """Numbers by column of at least two samples of one job."""
         ...
 
 
-class SetMetric(Protocol):
-    """Scores a set of clips against a reference set by features that are computed once per clip."""
-
-    name: str
-
-    @property
-    def identity(self) -> dict[str, Any]: ...
-
-    @property
-    def label(self) -> str: ...
-
-    def features(self, clip: EvalClip) -> Tensor:
-        """Features (n, D) of a clip, float32 on the CPU. Raises: Unscored."""
-        ...
+class SetMetric(FeatureMetric, Protocol):
+    """Scores a set of clips against a reference set."""
 
     def score(self, made: list[Tensor], real: list[Tensor]) -> dict[str, float]:
         """Numbers by column for two sets of clips' features, NaN where there are too few (see ``label``)."""

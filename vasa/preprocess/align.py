@@ -93,24 +93,30 @@ class FaceAligner:
         """
         if self._landmarks is None:
             return None
-        height, width = photo.shape[:2]
-        crop, size, confidence = (
-            centre_crop(height, width, min_size, max_size),
-            self._landmarks.config.size,
-            1.0,
-        )
-        for _ in range(SURE_LOOKS):
+        crop = centre_crop(photo.shape[0], photo.shape[1], min_size, max_size)
+        found = self._refined(photo, crop, SURE_LOOKS, SURE_OF_A_FACE, min_size, max_size)
+        return None if found is None else FoundFace(found[0], "landmarks", 1, found[1], found[2])
+
+    def _refined(
+        self, photo: np.ndarray, crop: Crop, looks: int, wanted: float, min_size: int, max_size: int
+    ) -> tuple[Crop, float, np.ndarray] | None:
+        """Crop, least confidence and points after some looks of the landmark network, each in the crop that
+        the last one gave; None where one has less than the wanted confidence, or its points fall together.
+        """
+        assert self._landmarks is not None
+        size, least, points = self._landmarks.config.size, 1.0, np.empty((0, 2))
+        for _ in range(looks):
             picture = torch.from_numpy(cut(photo, Crop(crop.centre_x, crop.centre_y, crop.side, 2 * size)))
             prediction = self._landmarks.predict(picture.permute(2, 0, 1)[None] / 127.5 - 1)
-            confidence = min(confidence, float(prediction.confidence[0]))
-            if confidence < SURE_OF_A_FACE:
+            least = min(least, float(prediction.confidence[0]))
+            if least < wanted:
                 return None
             points = five_points(crop.to_photo(prediction.landmarks[0].double().numpy()))
             try:
                 crop = crop_face(points, min_size, max_size)
-            except ValueError:  # the points fall together
+            except ValueError:
                 return None
-        return FoundFace(crop, "landmarks", 1, confidence, points)
+        return crop, least, points
 
     def _is_reached_alone(self, photo: np.ndarray, crop: Crop) -> bool:
         """Whether the landmark network comes to this crop from the picture's middle too, and surely: two ways
@@ -127,18 +133,11 @@ class FaceAligner:
         if self._landmarks is None:
             seen = np.asarray(face.points) if self._detector.is_exact else None  # else they are only typical
             return FoundFace(crop, self._detector.name, num_faces, face.score, seen)
-        rough, confidence, size = crop, 0.0, self._landmarks.config.size
-        for _ in range(self.looks):
-            picture = torch.from_numpy(cut(photo, Crop(crop.centre_x, crop.centre_y, crop.side, 2 * size)))
-            prediction = self._landmarks.predict(picture.permute(2, 0, 1)[None] / 127.5 - 1)
-            confidence = float(prediction.confidence[0])
-            if confidence < self.config.min_confidence:
-                return None
-            points = five_points(crop.to_photo(prediction.landmarks[0].double().numpy()))
-            try:
-                crop = crop_face(points, min_size, max_size)
-            except ValueError:  # the points fall together
-                return None
+        rough = crop
+        found = self._refined(photo, rough, self.looks, self.config.min_confidence, min_size, max_size)
+        if found is None:
+            return None
+        crop, confidence, points = found
         if not _agree(crop, rough) and not self._is_reached_alone(photo, crop):
             log.log(
                 self._remarks,
