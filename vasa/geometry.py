@@ -80,5 +80,5 @@ def camera_rays(image_points: Tensor) -> Tensor:
     """Directions (..., 3) in the camera frame of rays through image points (..., 2), scaled so that -z
     advances by 1.
     """
-    slope = image_points * image_points.new_tensor([1.0, -1.0]) / (CAMERA_ZOOM * CAMERA_DISTANCE)
-    return torch.cat([slope, -torch.ones_like(slope[..., :1])], -1)
+    slope = image_points / (CAMERA_ZOOM * CAMERA_DISTANCE)
+    return torch.cat([slope[..., :1], -slope[..., 1:], -torch.ones_like(slope[..., :1])], -1)

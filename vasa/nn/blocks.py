@@ -1,8 +1,14 @@
 """Residual blocks in two and three dimensions, as MegaPortraits draws them (appendix, fig. 10c).
 
 Pre-activation: GroupNorm, ReLU, weight-standardised convolution, twice; a 1x1 skip where the width changes.
-Nothing here knows of faces. Differences from the paper: the skip is 1x1 (as in its authors' later code)
-instead of the drawn 3x3.
+Nothing here knows of faces.
+
+Differences from the paper, all wanted: the skip is 1x1 (as in its authors' later code) instead of the drawn
+3x3, and not standardised, like every 1x1 projection. Convolutions keep their bias (the code has none). There
+is no spectral normalisation: a standardised filter has a fixed norm, times a learned gain.
+
+ReLU and the sum with the skip work in place, on tensors that nobody else holds and no backward pass reads:
+the result is the same, with less memory.
 """
 
 from __future__ import annotations
@@ -14,14 +20,28 @@ from torch import Tensor, nn
 MAX_GROUPS = 32
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+class GroupNorm(nn.GroupNorm):
+    """torch's GroupNorm, but half precision on CUDA stays half precision, as it does on a CPU.
+
+    Autocast would hand it fp32 copies and pass fp32 on: 10 bytes a value for the backward pass instead of 4.
+    The kernel's statistics are in fp32 either way; gain and offset are rounded, like any filter.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cuda or x.dtype is torch.float32:
+            return super().forward(x)
+        with torch.autocast("cuda", enabled=False):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+def group_norm(channels: int) -> GroupNorm:
     """GroupNorm with at most 32 groups of at least 4 channels (MegaPortraits: 32 groups, for its widths
     of 64 and more).
     """
     groups = max(
         g for g in range(1, MAX_GROUPS + 1) if channels % g == 0 and channels // g >= min(4, channels)
     )
-    return nn.GroupNorm(groups, channels)
+    return GroupNorm(groups, channels)
 
 
 def _standardise(weight: Tensor) -> Tensor:
@@ -76,6 +96,11 @@ def fold(module: nn.Module) -> None:
             conv.folded = True
 
 
+def relu(x: Tensor) -> Tensor:
+    """ReLU of what a norm has just made: in place."""
+    return F.relu(x, inplace=True)
+
+
 class ResBlock2d(nn.Module):
     """x (B, cin, H, W) -> (B, cout, H, W)."""
 
@@ -86,8 +111,9 @@ class ResBlock2d(nn.Module):
         self.skip = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.relu(self.norm1(x)))
-        return self.skip(x) + self.conv2(F.relu(self.norm2(h)))
+        h = self.conv1(relu(self.norm1(x)))
+        h = relu(self.norm2(h))  # the same name again: nothing keeps what is read no more
+        return self.conv2(h).add_(self.skip(x))
 
 
 class ResBlock3d(nn.Module):
@@ -100,8 +126,9 @@ class ResBlock3d(nn.Module):
         self.skip = nn.Identity() if cin == cout else nn.Conv3d(cin, cout, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.relu(self.norm1(x)))
-        return self.skip(x) + self.conv2(F.relu(self.norm2(h)))
+        h = self.conv1(relu(self.norm1(x)))
+        h = relu(self.norm2(h))  # the same name again: nothing keeps what is read no more
+        return self.conv2(h).add_(self.skip(x))
 
 
 class AdaptiveGroupNorm3d(nn.Module):
@@ -138,5 +165,6 @@ class AdaptiveResBlock3d(nn.Module):
         self.skip = nn.Identity() if cin == cout else nn.Conv3d(cin, cout, 1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        h = self.conv1(F.relu(self.norm1(x, condition)))
-        return self.skip(x) + self.conv2(F.relu(self.norm2(h, condition)))
+        h = self.conv1(relu(self.norm1(x, condition)))
+        h = relu(self.norm2(h, condition))
+        return self.conv2(h).add_(self.skip(x))

@@ -11,6 +11,7 @@ e_s); driver: w_em(z_d, e_s) in the canonical frame first, then rigid. z_id is a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,21 @@ class Appearance:
             return [x[index] for x in value] if isinstance(value, list) else value[index]
 
         return Appearance(**{f.name: picked(getattr(self, f.name)) for f in fields(self)})
+
+    @staticmethod
+    def cat(parts: Sequence[Appearance]) -> Appearance:
+        """Several batches of portraits of one size as one."""
+
+        def joined(values: list[Any]) -> Any:
+            if isinstance(values[0], int):
+                return values[0]
+            if isinstance(values[0], list):
+                return [torch.cat(level) for level in zip(*values, strict=True)]
+            return torch.cat(values)
+
+        return Appearance(
+            **{f.name: joined([getattr(part, f.name) for part in parts]) for f in fields(Appearance)}
+        )
 
     def expand(self, batch: int) -> Appearance:
         """One portrait for a batch of frames, without copying."""
@@ -137,9 +153,9 @@ class FaceAutoencoder(nn.Module):
         self.source_warp, self.driver_warp = WarpGenerator(config), WarpGenerator(config)
         self.refiner = VolumeRefiner(config)
         self.decoder = Decoder(config)
-        grid = identity_grid(config.volume_depth, config.volume_size)
-        self.register_buffer("grid", grid[None], persistent=False)
-        self.grid: Tensor
+        for side in self._volume_sides():
+            grid = identity_grid(config.volume_depth, side)
+            self.register_buffer(f"grid_{side}", grid[None], persistent=False)
 
     @classmethod
     def from_pretrained(cls, path: Path | str, device: torch.device | str = "cpu") -> FaceAutoencoder:
@@ -165,11 +181,38 @@ class FaceAutoencoder(nn.Module):
         """The configuration as plain data, as ``from_pretrained`` reads it."""
         return {"face": asdict(self.config)}
 
+    # ------------------------------------------------------------------ sizes
+
+    def _volume_sides(self) -> list[int]:
+        """Heights of volumes that the same weights can work on: the config's, and without source pixels its
+        half and quarter, for images of half and a quarter of the config's size.
+        """
+        halvings = 1 if self.config.source_pixels else 3
+        return [self.config.volume_size >> n for n in range(halvings) if self.config.size % (16 << n) == 0]
+
+    def _grid(self, side: int) -> Tensor:
+        """Voxel centres (1, D, h, h, 3) of a volume of that height.
+
+        Raises: ValueError for a height that images of no supported size have.
+        """
+        if side not in self._volume_sides():
+            scale = self.config.size // self.config.volume_size
+            sizes = ", ".join(str(known * scale) for known in self._volume_sides())
+            raise ValueError(
+                f"face: images of {side * scale} px for a network of face.size={self.config.size}; wanted "
+                f"{sizes} px{' (with source pixels there is no other)' if self.config.source_pixels else ''}."
+            )
+        return self.get_buffer(f"grid_{side}")
+
     # ------------------------------------------------------------------ motion
+
+    def pose_code(self, images: Tensor) -> Tensor:
+        """Frames (B, 3, S, S) -> z_pose (B, 6)."""
+        return self.pose_encoder(_resize(images, self.config.encoder_input))
 
     def motion_codes(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Frames (B, 3, S, S) -> z_pose (B, 6), z_dyn (B, E)."""
-        pose = self.pose_encoder(_resize(images, self.config.encoder_input))
+        pose = self.pose_code(images)
         return pose, self.dynamics_encoder(images, pose.detach())
 
     def motion(self, images: Tensor) -> Tensor:
@@ -223,18 +266,23 @@ class FaceAutoencoder(nn.Module):
 
     def encode_with(self, small: Tensor, pixels: Tensor, pose: Tensor, dynamics: Tensor) -> Appearance:
         """As ``encode`` when the portraits' own motion codes are known already (training encodes each
-        image once).
+        image once). small (B, 3, S, S): S may be half or a quarter of the config's size, without source
+        pixels; then ``decode`` makes frames of that size.
+
+        Raises: ValueError for another size.
         """
+        scale = self.config.size // self.config.volume_size
+        voxels = self._grid(small.shape[-1] // scale if small.shape[-1] % scale == 0 else 0)
         identity, landmarks = self.identity_encoder(
             _resize(small, self.config.encoder_input), small, pose.detach()
         )
         seen, features = self.appearance_encoder(small)
         condition = self.source_condition(dynamics, identity)
-        offsets = self.source_warp(condition)
+        offsets = self.source_warp(condition, seen.shape[-1])
         with torch.autocast(small.device.type, enabled=False):
-            grid = seen_from_canonical(self.grid, pose.float())
+            grid = seen_from_canonical(voxels, pose.float())
         canonical = sample_volume(seen, grid)
-        canonical = sample_volume(canonical, self.grid + offsets)
+        canonical = sample_volume(canonical, voxels + offsets)
         volume = self.refiner(canonical)
         return Appearance(
             volume,
@@ -296,9 +344,10 @@ class FaceAutoencoder(nn.Module):
         """Canonical volume -> the volume as seen under the target's codes (B, C, D, h, h); one gather,
         flows composed.
         """
-        offsets = self.driver_warp(self.driver_condition(dynamics, appearance.identity))
+        side = appearance.volume.shape[-1]
+        offsets = self.driver_warp(self.driver_condition(dynamics, appearance.identity), side)
         with torch.autocast(pose.device.type, enabled=False):
-            canonical = canonical_from_seen(self.grid, pose.float())
+            canonical = canonical_from_seen(self._grid(side), pose.float())
             shift = sample_volume(offsets.permute(0, 4, 1, 2, 3), canonical, padding="border")
         return sample_volume(appearance.volume, canonical + shift.permute(0, 2, 3, 4, 1))
 

@@ -1,5 +1,9 @@
 """P and G2D of MegaPortraits (fig. 9d): a posed volume to an image, or, with source pixels, to
 corrections of the geometric warp.
+
+In the paper's sizes: reshape to 1536 and 1x1 to 512 at 64 x 64, eight blocks, three doublings to 256, 128, 64.
+Ours: tanh to [-1, 1] instead of a sigmoid to [0, 1], and with pixel_shuffle > 1 the last doublings are one
+sub-pixel head, because full width at full size is most of the memory traffic.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from torch import Tensor, nn
 
 from vasa.face.config import FaceConfig
 from vasa.face.volumetric.pixels import MAP_NAMES
-from vasa.nn.blocks import ResBlock2d, group_norm
+from vasa.nn.blocks import ResBlock2d, group_norm, relu
 from vasa.nn.warp import sample_image, upsample_flow
 
 
@@ -109,7 +113,7 @@ class Decoder(nn.Module):
             x = block(F.interpolate(x, scale_factor=2, mode="nearest"))
             if told is not None:
                 x = x + told[level + 1]
-        out = F.pixel_shuffle(self.out(F.relu(self.norm(x))), self.shuffle).float()
+        out = F.pixel_shuffle(self.out(relu(self.norm(x))), self.shuffle).float()
         if not self.source_pixels:
             return Decoded(torch.tanh(out))
         residual = torch.tanh(out[:, 4:6]) * self.flow_bound

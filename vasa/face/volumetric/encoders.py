@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vasa.face.config import CropWindow, FaceConfig
 from vasa.face.volumetric.mean_face import MEAN_LANDMARKS
 from vasa.geometry import project
-from vasa.nn.blocks import ResBlock2d, ResBlock3d, group_norm
+from vasa.nn.blocks import ResBlock2d, ResBlock3d, group_norm, relu
 from vasa.nn.warp import sample_image
 from vasa.records import NUM_CONTROLS, POSE_NAMES
 
@@ -44,7 +44,7 @@ class ImageEncoder(nn.Module):
         self.norm = group_norm(widths[-1])
 
     def forward(self, image: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(F.relu(self.norm(self.stages(self.stem(image)))), CODE_SIDE)
+        return F.adaptive_avg_pool2d(relu(self.norm(self.stages(self.stem(image)))), CODE_SIDE)
 
 
 def _zero(layer: nn.Linear) -> nn.Linear:
@@ -55,8 +55,8 @@ def _zero(layer: nn.Linear) -> nn.Linear:
 
 
 class AppearanceEncoder(nn.Module):
-    """E_app: image (B, 3, S, S) -> volume as seen (B, C, D, h, h), and the 2D features at each halving
-    (finest first).
+    """E_app (fig. 9a): image (B, 3, S, S) -> volume as seen (B, C, D, h, h), and the 2D features at each
+    halving (finest first). S may be smaller than the config's: h shrinks with it.
     """
 
     def __init__(self, config: FaceConfig) -> None:
@@ -77,13 +77,16 @@ class AppearanceEncoder(nn.Module):
         for block in self.blocks:
             x = F.avg_pool2d(block(x), 2)
             features.append(x)
-        volume = rearrange(self.to_volume(F.relu(self.norm(x))), "b (c d) h w -> b c d h w", d=self.depth)
+        volume = rearrange(self.to_volume(relu(self.norm(x))), "b (c d) h w -> b c d h w", d=self.depth)
         return self.volume_blocks(volume), features
 
 
 class PoseEncoder(nn.Module):
     """E_pose: image (B, 3, h, h) -> z_pose (B, 6), in the order and units of records.POSE_NAMES (Euler
     angles, as MegaPortraits).
+
+    A ResNet-18 in the paper's sizes. Rotation, a translation in the image and one scale, where the authors'
+    code has three translations and three scales: a perspective camera tells depth and scale apart by nothing.
     """
 
     def __init__(self, config: FaceConfig) -> None:
@@ -168,22 +171,28 @@ class IdentityEncoder(nn.Module):
     """E_id: image -> z_id (B, identity_channels, 4, 4) and the face's neutral landmarks (B, 68, 3) in the
     head frame.
 
-    z_id plays the role of MegaPortraits' e_s. The landmarks (in neither paper) tell the geometric warp where
-    this face has its
-    features: a coarse guess from the whole image, corrected by a close look at the frontalised windows.
+    z_id plays the role of MegaPortraits' e_s: a ResNet-50 of its residual blocks, which have two 3x3
+    convolutions and no bottleneck, from scratch where the authors' code starts from ImageNet. The landmarks
+    (in neither paper) tell the geometric warp where this face has its features: a coarse guess from the whole
+    image, corrected by a close look at the frontalised windows. Without source pixels nothing reads them:
+    they are the mean face's.
     """
 
     def __init__(self, config: FaceConfig) -> None:
         super().__init__()
         self.body = ImageEncoder(config.identity_widths, config.identity_blocks)
         self.to_code = nn.Conv2d(config.identity_widths[-1], config.identity_channels, 1)
-        self.coarse = _zero(nn.Linear(config.identity_widths[-1] * CODE_SIDE**2, 68 * 3))
-        self.close = CropEncoder(config, 68 * 3)
-        _zero(self.close.head)
+        self.finds_landmarks = config.source_pixels
+        if self.finds_landmarks:
+            self.coarse = _zero(nn.Linear(config.identity_widths[-1] * CODE_SIDE**2, 68 * 3))
+            self.close = CropEncoder(config, 68 * 3)
+            _zero(self.close.head)
         self.register_buffer("mean_landmarks", torch.tensor(MEAN_LANDMARKS), persistent=False)
         self.mean_landmarks: Tensor
 
     def forward(self, small: Tensor, image: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         features = self.body(small)
+        if not self.finds_landmarks:
+            return self.to_code(features), self.mean_landmarks.expand(len(small), -1, -1)
         offset = self.coarse(features.flatten(1).float()) + self.close(image, pose)
         return self.to_code(features), self.mean_landmarks + offset.view(-1, 68, 3) * 0.1

@@ -5,6 +5,8 @@ A volume as seen is aligned with the image: x with u, y with v upside down, z wi
     canonical volume is
 the head frame's cube of half side ``REACH``. MegaPortraits uses an affine matrix on [-1, 1]^3 instead (weak
 perspective); ours is the renderer's and the proxy's camera, so that all parts agree.
+
+Nothing here copies numbers from the host, so that rendering can be captured in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from vasa.face.config import FaceConfig
 from vasa.face.volumetric.encoders import CODE_SIDE
 from vasa.geometry import CAMERA_DISTANCE, CAMERA_ZOOM, camera_rays, head_centre, rotation_matrix, to_camera
-from vasa.nn.blocks import AdaptiveResBlock3d, Conv3d, ResBlock3d, group_norm
+from vasa.nn.blocks import AdaptiveResBlock3d, Conv3d, ResBlock3d, group_norm, relu
 
 REACH = 1.55
 """Half side of the canonical volume, in head units."""
@@ -31,11 +33,18 @@ def identity_grid(depth: int, size: int, device: torch.device | str | None = Non
     return torch.stack([x, y, z], -1)
 
 
+def _downwards(like: Tensor) -> Tensor:
+    """(1, -1, 1): between y up, of the head, and y down, of the grid."""
+    flip = like.new_ones(3)
+    flip[1].neg_()
+    return flip
+
+
 def seen_from_canonical(grid: Tensor, pose: Tensor) -> Tensor:
     """Canonical voxel positions (B or 1, D, H, W, 3) -> where they lie in the volume as seen under pose
     (B, 6).
     """
-    flip = grid.new_tensor([1.0, -1.0, 1.0]) * REACH
+    flip = _downwards(grid) * REACH
     points = to_camera((grid * flip).flatten(1, 3), pose)
     centre_z = head_centre(pose)[:, None, 2:]
     depth = (CAMERA_DISTANCE - points[..., 2:]).clamp(min=0.5)
@@ -52,13 +61,16 @@ def canonical_from_seen(grid: Tensor, pose: Tensor) -> Tensor:
     z = flat[..., 2:] * REACH + centre[..., 2:]
     rays = camera_rays(flat[..., :2])
     points = torch.cat([rays[..., :2] * (CAMERA_DISTANCE - z), z], -1) - centre
-    flip = grid.new_tensor([1.0, -1.0, 1.0]) / REACH
+    flip = _downwards(grid) / REACH
     return (points @ rotation_matrix(pose[:, :3]) * flip).view(pose.shape[0], *grid.shape[1:])
 
 
 class WarpGenerator(nn.Module):
     """Condition (B, id_channels, 4, 4) -> offsets (B, D, H, W, 3) within +-warp_reach, zero at the start
     (fig. 9b).
+
+    Each doubling comes after its block, as drawn, so nothing wider than widths[-1] channels ever has the
+    volume's full size.
     """
 
     def __init__(self, config: FaceConfig) -> None:
@@ -76,14 +88,16 @@ class WarpGenerator(nn.Module):
         nn.init.zeros_(self.out.bias)
         self.depth, self.size, self.reach = config.volume_depth, config.volume_size, config.warp_reach
 
-    def forward(self, condition: Tensor) -> Tensor:
+    def forward(self, condition: Tensor, size: int | None = None) -> Tensor:
+        """size: height and width of the volume to be warped, where it is not the config's."""
         x = rearrange(self.start(condition), "b (c d) h w -> b c d h w", d=CODE_SIDE)
         for block in self.blocks:
             deeper = 2 if x.shape[2] < self.depth else 1
             x = F.interpolate(block(x, condition), scale_factor=(deeper, 2, 2), mode="trilinear")
-        offsets = self.out(F.relu(self.norm(x))).float().tanh() * self.reach
-        if offsets.shape[2:] != (self.depth, self.size, self.size):
-            offsets = F.interpolate(offsets, (self.depth, self.size, self.size), mode="trilinear")
+        offsets = self.out(relu(self.norm(x))).float().tanh() * self.reach
+        wanted = (self.depth, size or self.size, size or self.size)
+        if offsets.shape[2:] != wanted:
+            offsets = F.interpolate(offsets, wanted, mode="trilinear")
         return rearrange(offsets, "b c d h w -> b d h w c")
 
 
@@ -106,7 +120,10 @@ class VolumeRefiner(nn.Module):
     """G3D: a 3D U-Net on the canonical volume, (B, C, D, H, W) -> the same shape (fig. 9c).
 
     Skips go through one block and are added. As in the paper's figure the depth GROWS on the first way down
-    where it is smaller than half the height, and shrinks back on the way up.
+    where it is smaller than half the height of the config's volume, and shrinks back on the way up: 16, 32,
+    16 and back for 64 x 64. A smaller volume of the same config has the same depths. Ours: the whole is a
+    correction of the volume, added to it, so that appearance passes from the start; and "196" of the figure
+    is read as 192.
     """
 
     def __init__(self, config: FaceConfig) -> None:
@@ -119,6 +136,11 @@ class VolumeRefiner(nn.Module):
         self.skips = nn.ModuleList(ResBlock3d(width, width) for width in widths[:-1])
         self.last = ResBlock3d(widths[0], channels)
         self.norm, self.out = group_norm(channels), Conv3d(channels, channels)
+        self.depths, height = [config.volume_depth], config.volume_size
+        for _ in widths[:-1]:
+            depth = self.depths[-1]
+            self.depths.append(depth * 2 if depth < height // 2 else max(depth // 2, 1))
+            height //= 2
 
     def forward(self, volume: Tensor) -> Tensor:
         x, kept = volume, []
@@ -126,12 +148,9 @@ class VolumeRefiner(nn.Module):
             x = block(x)
             if index < len(self.down) - 1:
                 kept.append(x)
-                depth, height = x.shape[2], x.shape[3]
-                new_depth = depth * 2 if depth < height // 2 else max(depth // 2, 1)
-                x = F.interpolate(
-                    F.avg_pool3d(x, (1, 2, 2)), (new_depth, height // 2, height // 2), mode="trilinear"
-                )
+                x = F.avg_pool3d(x, (1, 2, 2))
+                x = F.interpolate(x, (self.depths[index + 1], *x.shape[3:]), mode="trilinear")
         x = x + self.middle(x)
         for block, skip, before in zip(reversed(self.up), reversed(self.skips), reversed(kept), strict=True):
             x = F.interpolate(block(x), before.shape[2:], mode="trilinear") + skip(before)
-        return volume + self.out(F.relu(self.norm(self.last(x))))
+        return volume + self.out(relu(self.norm(self.last(x))))
