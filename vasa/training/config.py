@@ -42,6 +42,21 @@ class OptimizerConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class Canary:
+    """What a healthy run has reached by a step; only the first validation at or after that step is judged."""
+
+    metric: str  # as the validation names it
+    step: int
+    low: float | None = None  # the smallest healthy value
+    high: float | None = None  # the largest
+
+    def __post_init__(self) -> None:
+        _at_least(f"step of the canary {self.metric}", self.step, 1)
+        if self.low is None and self.high is None:
+            raise ValueError(f"The canary {self.metric} has no bound; give it low, high, or both.")
+
+
+@dataclass(kw_only=True, slots=True)
 class LoopConfig:
     """The one training loop of every stage. Every schedule is a function of the step."""
 
@@ -54,12 +69,16 @@ class LoopConfig:
     threads: int = 0  # CPU threads of torch in each process; 0 leaves them alone
     nice: int = 0  # lowers the priority of the process by this much (Unix), 0 to 19
     prefetch: int = 2  # batches prepared ahead; 0 prepares each when it is needed
+    workers: int = 1  # threads of each process that prepare them; more when the log says it waits for data
     ema_decay: float = 0.999  # of the averaged weights, approached as (1 + step) / (10 + step)
     log_every: int = 20  # steps
     save_every: int = 500  # steps between training states and exports; the last step is always saved
     keep_states: int = 2  # training states kept; two, so that a damaged one costs only one interval
     preview_every: int = 500  # steps between pictures; 0 makes none
     validate_every: int = 500  # steps between validations; 0 makes none
+    best_metric: str = ""  # of the validation: its best export is also kept, as <export>.best; empty: none
+    best_is: str = "max"  # max or min: whether a better best_metric is a larger or a smaller one
+    canaries: list[Canary] = field(default_factory=list)  # bounds that stop a doomed run; docs/training.md
     logger: str = "tensorboard"  # tensorboard, wandb or none; metrics.jsonl is always written
     wandb_project: str = "vasa"  # only read with logger=wandb
 
@@ -67,12 +86,25 @@ class LoopConfig:
         _choice("loop.device", self.device, DEVICES)
         _choice("loop.precision", self.precision, PRECISIONS)
         _choice("loop.logger", self.logger, LOGGERS)
-        for name in ("steps", "batch_size", "accumulate", "log_every", "save_every", "keep_states"):
+        _choice("loop.best_is", self.best_is, ("max", "min"))
+        for name in (
+            "steps",
+            "batch_size",
+            "accumulate",
+            "workers",
+            "log_every",
+            "save_every",
+            "keep_states",
+        ):
             _at_least(f"loop.{name}", getattr(self, name), 1)
         for name in ("seed", "threads", "nice", "prefetch", "preview_every", "validate_every"):
             _at_least(f"loop.{name}", getattr(self, name), 0)
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"loop.ema_decay={self.ema_decay} is not within 0 and 1 (1 excluded).")
+        if (self.best_metric or self.canaries) and self.validate_every == 0:
+            raise ValueError(
+                "loop.best_metric and loop.canaries read validations, and loop.validate_every=0 makes none."
+            )
 
 
 @dataclass(kw_only=True, slots=True)

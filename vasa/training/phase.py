@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +13,18 @@ from vasa.training.config import OptimizerConfig
 from vasa.training.optim import build_optimizer, learning_rate, set_learning_rate
 from vasa.training.runtime import Runtime
 
+_Scalar = TypeVar("_Scalar")
+
 
 @dataclass(slots=True)
 class Phase:
     """A module that one optimiser trains.
 
     loss(batch, step) -> scalars by name: ``total`` is minimised, every other is logged. Each must be a mean
-    over the samples it is given, which may be a part of the global batch. Parameters frozen beforehand stay
-    frozen.
+    over the samples it is given, which may be a part of the global batch. Every phase of a step is given the
+    same parts in the same order, one call for each: so a generator's loss may line up what it made of each
+    part, and the discriminator's, in the phase after it, take one from the line at each call. Parameters
+    frozen beforehand stay frozen.
     """
 
     name: str
@@ -47,8 +51,8 @@ def step_phase(
     """One optimiser step of one phase over the parts of a batch.
 
     Only the phase's own parameters take gradients meanwhile, so that of two adversaries neither teaches the
-    other. Returns its scalars and the norm of its gradient: detached, not read, prefixed with its name if
-    there are several.
+    other. The parts are visited in their order. Returns its scalars and the norm of its gradient: detached,
+    not read, prefixed with its name if there are several.
     """
     for other in phases:
         for parameter in other.parameters:
@@ -69,4 +73,16 @@ def step_phase(
     scalars["gradient_norm"] = nn.utils.clip_grad_norm_(phase.parameters, limit)
     set_learning_rate(phase.adam, learning_rate(phase.optimizer, step, steps))
     phase.adam.step()
+    return _named(phase, phases, scalars)
+
+
+def learning_rates(phases: Sequence[Phase]) -> dict[str, float]:
+    """What each phase's last step was taken with, named as the scalars of ``step_phase``."""
+    rates: dict[str, float] = {}
+    for phase in phases:
+        rates |= _named(phase, phases, {"learning_rate": float(phase.adam.param_groups[0]["lr"])})
+    return rates
+
+
+def _named(phase: Phase, phases: Sequence[Phase], scalars: dict[str, _Scalar]) -> dict[str, _Scalar]:
     return scalars if len(phases) == 1 else {f"{phase.name}/{name}": value for name, value in scalars.items()}

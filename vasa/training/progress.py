@@ -1,4 +1,4 @@
-"""What a run tells: a line in the log, metrics.jsonl, tensorboard or wandb, and preview pictures.
+"""What a run tells: a line in the log, metrics.jsonl, tensorboard or wandb, and preview pictures; its clock.
 
 Only the first process writes. ``metrics.jsonl`` is the record: one JSON object per entry, cut back to the
 step that a run resumes from, so that it never holds a step twice.
@@ -11,7 +11,8 @@ import logging
 import netrc
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +31,35 @@ class _Sink(Protocol):
     def close(self) -> None: ...
 
 
+class Clock:
+    """The time of training since the last entry, and how much of it was spent waiting for batches."""
+
+    def __init__(self) -> None:
+        self._since, self._waited = time.monotonic(), 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around taking a batch."""
+        begun = time.monotonic()
+        yield
+        self._waited += time.monotonic() - begun
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around what is not training, such as validation and saving."""
+        begun = time.monotonic()
+        yield
+        self._since += time.monotonic() - begun
+
+    def lap(self) -> tuple[float, float]:
+        """Seconds since the last call and the share of them spent waiting; then starts afresh."""
+        now = time.monotonic()
+        seconds = max(now - self._since, 1e-9)
+        share = self._waited / seconds
+        self._since, self._waited = now, 0.0
+        return seconds, share
+
+
 class Progress:
     """Opened at the step a run starts from; ``step`` everywhere is the number of finished steps."""
 
@@ -39,17 +69,25 @@ class Progress:
         run_dir.mkdir(parents=True, exist_ok=True)
         _cut_back(self._path, step)
         self._sink = _open_sink(cfg, run_dir, step, config)
-        self._since, self._since_step = time.monotonic(), step
+        self._last = step
 
-    def losses(self, step: int, values: Mapping[str, float]) -> None:
-        """Mean losses since the last entry, with the rate since then and the time left at that rate."""
-        now = time.monotonic()
-        seconds_per_step = (now - self._since) / max(1, step - self._since_step)
-        self._since, self._since_step = now, step
-        rate = self._cfg.batch_size / max(seconds_per_step, 1e-9)
+    def losses(self, step: int, values: Mapping[str, float], seconds: float) -> None:
+        """What the steps since the last entry were like, which took ``seconds``; told with their rate and the
+        time left.
+
+        values: mean losses, ``data_wait`` (the share of the time spent waiting for batches), ``memory_gib``.
+        """
+        seconds_per_step = seconds / max(1, step - self._last)
+        self._last = step
+        rate = self._cfg.batch_size / seconds_per_step
         left = _duration((self._cfg.steps - step) * seconds_per_step)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        _log.info("step %d/%d  %.1f samples/s  %s left  %s", step, self._cfg.steps, rate, left, shown)
+        shown = "  ".join(
+            f"{name} {value:.4g}" for name, value in values.items() if name not in ("data_wait", "memory_gib")
+        )
+        _log.info(
+            "step %d/%d  %.1f samples/s  %.0f%% waiting for data  %.1f GiB  %s left  %s",
+            *(step, self._cfg.steps, rate, 100 * values["data_wait"], values["memory_gib"], left, shown),
+        )
         self._write(step, {**values, "samples_per_s": rate})
 
     def validation(self, step: int, values: Mapping[str, float]) -> None:
@@ -65,10 +103,6 @@ class Progress:
         _log.info("step %d  preview  %s", step, path)
         if self._sink:
             self._sink.image("preview", image, step)
-
-    def not_rated(self) -> None:
-        """Starts the clock of the rate anew: what ran since the last entry was not training."""
-        self._since = time.monotonic()
 
     def close(self) -> None:
         if self._sink:

@@ -4,12 +4,16 @@ step.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vasa.checkpoint import CheckpointError, Weights, load_into, read_file, write_file
@@ -19,6 +23,7 @@ from vasa.training.phase import Phase
 STATE_KIND = "training state"
 
 _NAME = re.compile(r"state_(\d{8})\.safetensors")
+_LEFTOVER = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")
 _log = logging.getLogger(__name__)
 
 
@@ -30,10 +35,44 @@ def save_state(
     write_file(path, STATE_KIND, tensors, config, {"step": step})
     states = _states(folder)
     later = [p for p in states if p.name > path.name]  # passed over when resuming, or they would not be there
-    stale = Path(folder).glob(".state_*.tmp.safetensors")  # what a killed process left half-written
-    for old in [*later, *states[len(later) + keep :], *stale]:
+    for old in [*later, *states[len(later) + keep :]]:
         old.unlink()
     return path
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Removes what a killed process left half-written under ``atomic_path``'s temporary names."""
+    for path in Path(folder).glob(".*.tmp*"):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink()
+
+
+@contextmanager
+def full_disk_told(run_dir: Path) -> Iterator[None]:
+    """Turns the errors of a full disk, of a quota and of a limit on file sizes into one sentence.
+
+    Every file is written under a temporary name first, so what was there before is whole.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        code = _os_code(error)
+        if code not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        states = _states(run_dir)
+        kept = f"the last training state, {states[0].name}, is whole" if states else "no state is saved yet"
+        raise OSError(
+            f"{run_dir} takes no more data ({os.strerror(code)}); {kept}. Free some space or lower "
+            "loop.keep_states, and give the same command again: it carries on from there."
+        ) from error
+
+
+def _os_code(error: Exception) -> int:
+    """The errno of an error; safetensors only has it in its text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"os error (\d+)", str(error))
+    return int(found[1]) if found else 0
 
 
 def load_latest_state(folder: str | Path) -> tuple[int, Weights] | None:

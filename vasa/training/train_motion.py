@@ -44,7 +44,7 @@ def train_motion(run: TrainMotionRun) -> Path:
     step = MotionStep(model, windows, run.loop.seed)
     report = MotionReport(validation, run.validation_clips, run.loop.seed) if validation else None
 
-    def export(done: int, averages: Mapping[str, nn.Module]) -> None:
+    def export(done: int, averages: Mapping[str, nn.Module]) -> Path:
         meta = {
             "steps": done,
             "samples": done * run.loop.batch_size,
@@ -52,6 +52,7 @@ def train_motion(run: TrainMotionRun) -> Path:
         }
         header = cache.header
         save_motion(export_path, model, averages["motion"].state_dict(), header.audio, header.face_hash, meta)
+        return export_path
 
     train(
         run.loop,
