@@ -173,7 +173,9 @@ def frames() -> LabelledFrames:
 
 @needs_judges
 def test_trained_files_fit_into_eight_megabytes() -> None:
-    assert sum(path.stat().st_size for path in JUDGE_DIR.glob("*.safetensors")) <= 8e6
+    """Teachers are trained where they are needed, and do not ship."""
+    files = [path for path in JUDGE_DIR.glob("*.safetensors") if not path.name.startswith("teacher_")]
+    assert sum(path.stat().st_size for path in files) <= 8e6
 
 
 def _card(name: str) -> dict[str, float]:

@@ -1,18 +1,22 @@
 """ArcFace (Deng et al. 2019) from a local ONNX file, as insightface feeds it: who a face is, on real people.
 
-The file is not ours and does not ship; vasa/pretrained/registry.py says what to get.
+``ArcFace`` judges, through onnxruntime; ``ArcFaceNet`` teaches (l_cross_id of VASA-1), with gradients. The
+file is not ours and does not ship; vasa/pretrained/registry.py says what to get. What one file taught,
+another has to judge.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vasa.pretrained.crops import invert, warp_crop
+from vasa.pretrained.onnx_graph import OnnxGraph
 from vasa.pretrained.registry import NETWORKS
 
 TEMPLATE_PX = (
@@ -38,19 +42,12 @@ class ArcFace:
         """Raises: FileNotFoundError saying what to get; ValueError when the file takes no square pictures."""
         import onnxruntime
 
-        path = Path(path)
-        if not path.is_file():
-            known = NETWORKS["arcface_w600k_r50"]
-            raise FileNotFoundError(f"{path} is missing; get {known.file} ({known.source}) and put it there.")
+        path = _existing(path)
         self.name = path.stem
         self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         (given,) = self._session.get_inputs()
         self._input, shape = given.name, given.shape
-        if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or not isinstance(shape[2], int):
-            raise ValueError(
-                f"{path} takes {shape}; wanted (any, 3, S, S), as insightface's recognition does."
-            )
-        self._side: int = shape[2]
+        self._side = _side(shape, path)
         self._chunk = shape[0] if isinstance(shape[0], int) else CHUNK
         self._mean, self._scale = (0.0, 1.0) if _normalises_itself(path) else (127.5, 1 / 127.5)
 
@@ -67,6 +64,26 @@ class ArcFace:
         return F.normalize(torch.cat(found).float(), dim=-1)
 
 
+class ArcFaceNet(nn.Module):
+    """The same in torch: images (B, 3, S, S) in [-1, 1], landmarks (B, 68, 2) -> unit vectors (B, E).
+
+    As identity.IdentityNet: differentiable in the images; landmarks only place the crop.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises: FileNotFoundError saying what to get; ValueError when the file is no recognition model."""
+        super().__init__()
+        path = _existing(path)
+        self.graph = OnnxGraph(path)
+        self.side = _side(self.graph.input_shape, path)
+        self.mean, self.scale = (0.0, 1.0) if _normalises_itself(path) else (127.5, 1 / 127.5)
+
+    def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
+        pixels = (images.float() + 1) * 127.5  # beyond the picture is black, as the judge sees it
+        faces = aligned(pixels, landmarks.detach(), self.side)
+        return F.normalize(self.graph((faces - self.mean) * self.scale).float(), dim=-1)
+
+
 def aligned(images: Tensor, landmarks: Tensor, side: int) -> Tensor:
     """Faces (T, 3, side, side) moved, turned and scaled onto TEMPLATE_PX; images (T, 3, S, S), landmarks (T,
     68, 2).
@@ -75,7 +92,7 @@ def aligned(images: Tensor, landmarks: Tensor, side: int) -> Tensor:
     insightface's.
     """
     points = torch.stack([landmarks[:, a:b].double().mean(1) for a, b in _FIVE], 1)  # (T, 5, 2)
-    template = (torch.tensor(TEMPLATE_PX, dtype=torch.float64) + 0.5) * (2 / TEMPLATE_SIDE) - 1
+    template = (points.new_tensor(TEMPLATE_PX) + 0.5) * (2 / TEMPLATE_SIDE) - 1
     x, y = torch.view_as_complex(points.contiguous()), torch.view_as_complex(template.contiguous())
     x_mean, y_mean = x.mean(1, keepdim=True), y.mean()
     turn = ((x - x_mean).conj() * (y - y_mean)).sum(1) / (x - x_mean).abs().square().sum(1).clamp(min=1e-12)
@@ -85,6 +102,19 @@ def aligned(images: Tensor, landmarks: Tensor, side: int) -> Tensor:
         torch.stack([turn.imag, turn.real, move.imag], -1),
     ]
     return warp_crop(images, invert(torch.stack(rows, 1)).float(), side, padding="zeros")
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).is_file():
+        known = NETWORKS["arcface_w600k_r50"]
+        raise FileNotFoundError(f"{path} is missing; get {known.file} ({known.source}) and put it there.")
+    return Path(path)
+
+
+def _side(shape: Sequence[int | str | None], path: Path) -> int:
+    if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or not isinstance(shape[2], int):
+        raise ValueError(f"{path} takes {shape}; wanted (any, 3, S, S), as insightface's recognition does.")
+    return shape[2]
 
 
 def _normalises_itself(path: Path) -> bool:

@@ -148,6 +148,30 @@ class VideoNetConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class MatteNetConfig:
+    """Our matting network: a U-Net small enough to be almost free, in space and in time."""
+
+    size: int = 128  # px, square input
+    widths: list[int] = field(default_factory=lambda: [12, 20, 28, 32])  # at 1/2, 1/4, 1/8, 1/16 of the size
+
+    def __post_init__(self) -> None:
+        step = 2 ** len(self.widths)
+        if not self.widths or min(self.widths) < 4 or self.size < step or self.size % step:
+            raise ValueError(
+                f"matte network: widths {self.widths} at {self.size} px; wanted at least 4 each, and a size "
+                f"that {step} divides."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class MatteConfig:
+    """How a person is told from what is behind. The default ships with the project."""
+
+    modnet: Path | None = None  # modnet_photographic_portrait_matting.onnx; None: our own network
+    weights: Path = Path("checkpoints/judges/matte.safetensors")  # ours
+
+
+@dataclass(kw_only=True, slots=True)
 class DetectorConfig:
     """How a face is found in a photograph. The default uses what is installed; no file is needed."""
 
@@ -192,3 +216,39 @@ class SpeechConfig:
             raise ValueError(
                 f"speech.chunk_s is {self.chunk_s} and context_s {self.context_s}; wanted at least 1 and 0."
             )
+
+
+TEACHERS = ("perceptual", "face", "gaze", "identity", "expression")
+STANDIN = "standin"
+
+
+@dataclass(kw_only=True, slots=True)
+class TeachersConfig:
+    """Frozen networks of the stage-1 losses; each is read only where its term's weight is above 0.
+
+    Each is a file, or ``standin`` for this project's own network, which needs no network connection, or null
+    for the published file where its publisher's tools keep it (``scripts/weights.py`` says where).
+    """
+
+    perceptual: str | None = None  # of losses.perceptual: VGG19 (vgg19-dcbb9e9d.pth)
+    face: str | None = None  # of losses.face: the VGG Face descriptor (vgg_face_dag.pth)
+    gaze: str | None = None  # of losses.gaze: RT-GENE (gaze_model_pytorch_vgg16_prl_mpii_allsubjects1.model)
+    identity: str | None = None  # of losses.cross_identity: ArcFace (w600k_r50.onnx)
+    expression: str | None = None  # of losses.expression: ours in any case
+    judges: Path = Path("checkpoints/judges")  # folder of this project's own networks
+
+
+WEIGHTS_ACTIONS = ("list", "verify", "fetch")
+
+
+@dataclass(kw_only=True, slots=True)
+class WeightsRun:
+    """Lists, verifies or fetches the frozen networks."""
+
+    action: str = "list"  # list; verify: compares files with their hashes; fetch: downloads
+    names: list[str] = field(default_factory=list)  # of networks; empty: all (fetch asks for names)
+    judges: Path = Path("checkpoints/judges")  # folder of this project's own networks
+
+    def __post_init__(self) -> None:
+        if self.action not in WEIGHTS_ACTIONS:
+            raise ValueError(f"action is {self.action!r}; wanted one of {', '.join(WEIGHTS_ACTIONS)}.")

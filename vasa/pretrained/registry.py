@@ -2,11 +2,14 @@
 looked for.
 
 Ours ship with the project. Third-party files are never fetched by themselves: a missing one is an error
-that says what to put where. A network that no code here loads yet is not listed.
+that says what to put where (``scripts/weights.py action=fetch`` gets those with a direct address). A network
+that no code here loads yet is not listed. No file is ever unpickled: all are safetensors, ONNX, or read with
+torch's ``weights_only``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +17,20 @@ JUDGE_DIR = Path("checkpoints/judges")
 OURS = "trained by scripts/train_judges.py on procedural people"
 
 
+LICENCE_POLICIES = ("any", "commercial_ok")
+OXFORD = "https://www.robots.ox.ac.uk"
+
+
 @dataclass(frozen=True, slots=True)
 class FrozenNetwork:
     """One frozen network.
 
-    File: its name in the folder it is looked for in. role: aligner, judge, teacher, detector, speech, metric.
+    file: its name in the folder it is looked for in. role: aligner, judge, teacher, detector, matte, speech,
+    metric. commercial: whether its licence allows commercial use; what is not stated is not allowed.
+    place: where it is looked for, see store.py; "" where an option must name it. url: its direct address,
+    with ``#member`` where it lies in an archive. sha256: hexadecimal digits its own begins with, only where
+    somebody who has the file says so (hash_source); md5 likewise. "": the first use records it on this
+    machine. instead: the option that does without it.
     """
 
     name: str
@@ -27,6 +39,13 @@ class FrozenNetwork:
     licence: str
     role: str
     needed_by: str
+    commercial: bool = False
+    place: str = ""
+    url: str = ""
+    sha256: str = ""
+    md5: str = ""
+    hash_source: str = ""
+    instead: str = ""
 
     @property
     def is_ours(self) -> bool:
@@ -34,7 +53,9 @@ class FrozenNetwork:
 
 
 def _ours(name: str, role: str, needed_by: str) -> FrozenNetwork:
-    return FrozenNetwork(name, f"{name}.safetensors", OURS, "Apache-2.0", role, needed_by)
+    return FrozenNetwork(
+        name, f"{name}.safetensors", OURS, "Apache-2.0", role, needed_by, commercial=True, place="judges"
+    )
 
 
 NETWORKS = {
@@ -48,8 +69,47 @@ NETWORKS = {
         _ours("judge_sync", "judge", "metrics of lip sync where the published SyncNet is missing"),
         _ours("judge_video", "judge", "FVD and FID where the published networks are missing"),
         _ours("judge_capp", "judge", "metrics of head motion against speech"),
-        _ours("teacher_expression", "teacher", "losses of stage 1 on expression and gaze"),
-        _ours("teacher_identity", "teacher", "l_cross_id of stage 1"),
+        _ours("matte", "matte", "infer.py background=plate where no MODNet file is given"),
+        _ours("teacher_expression", "teacher", "losses.expression; losses.gaze with teachers.gaze=standin"),
+        _ours("teacher_identity", "teacher", "teachers.face=standin, teachers.identity=standin"),
+        FrozenNetwork(
+            "vgg19",
+            "vgg19-dcbb9e9d.pth",
+            "torchvision, models.vgg19, IMAGENET1K_V1 (Simonyan and Zisserman 2015)",
+            "BSD-3-Clause (torchvision); ImageNet",
+            "teacher",
+            "losses.perceptual of stage 1",
+            commercial=True,
+            place="torch",
+            url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+            sha256="dcbb9e9d",
+            hash_source="its file name, as torchvision names files",
+            instead="teachers.perceptual=standin",
+        ),
+        FrozenNetwork(
+            "vgg_face",
+            "vgg_face_dag.pth",
+            "robots.ox.ac.uk/~albanie/pytorch-models.html, VGG Face (Parkhi et al. 2015)",
+            "non-commercial research (VGG Face descriptor)",
+            "teacher",
+            "losses.face of stage 1",
+            place="torch",
+            url=f"{OXFORD}/~albanie/models/pytorch-mcn/vgg_face_dag.pth",
+            instead="teachers.face=standin",
+        ),
+        FrozenNetwork(
+            "rt_gene",
+            "gaze_model_pytorch_vgg16_prl_mpii_allsubjects1.model",
+            "github.com/Tobias-Fischer/rt_gene (Fischer et al. 2018), download_tools.py",
+            "CC BY-NC-SA 4.0",
+            "teacher",
+            "losses.gaze of stage 1",
+            place="torch",
+            url="https://imperialcollegelondon.box.com/shared/static/6rvctw7wmkpl7a9bw9hm1b9b7dwntfut.model",
+            md5="ae435739673411940eed18c98c29bfb1",
+            hash_source="its project's download_tools.py",
+            instead="teachers.gaze=standin",
+        ),
         FrozenNetwork(
             "scrfd_2.5g",
             "scrfd_2.5g_kps.onnx",
@@ -59,12 +119,23 @@ NETWORKS = {
             "inference and preprocessing (detector.scrfd=FILE); optional",
         ),
         FrozenNetwork(
+            "modnet",
+            "modnet_photographic_portrait_matting.onnx",
+            "github.com/ZHKKKe/MODNet (Ke et al. 2022), the ONNX file its onnx/README.md links",
+            "Apache-2.0",
+            "matte",
+            "infer.py background=plate matte.modnet=FILE; optional",
+            commercial=True,
+        ),
+        FrozenNetwork(
             "syncnet_v2",
             "syncnet_v2.model",
             "robots.ox.ac.uk/~vgg/software/lipsync (Chung and Zisserman 2016), data/syncnet_v2.model",
             "not stated with the file; its code MIT",
             "metric",
             "metrics=[sync] with sync.weights=FILE; optional",
+            place="torch",
+            url=f"{OXFORD}/~vgg/software/lipsync/data/syncnet_v2.model",
         ),
         FrozenNetwork(
             "i3d",
@@ -73,6 +144,7 @@ NETWORKS = {
             "Apache-2.0 (kinetics-i3d)",
             "metric",
             "metrics=[fvd]; optional",
+            commercial=True,
         ),
         FrozenNetwork(
             "inception_fid",
@@ -81,6 +153,12 @@ NETWORKS = {
             "Apache-2.0",
             "metric",
             "FID of reenactment; optional",
+            commercial=True,
+            place="torch",
+            url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+            "weights-inception-2015-12-05-6726825d.pth",
+            sha256="6726825d",
+            hash_source="its file name, as torch.hub names files",
         ),
         FrozenNetwork(
             "alexnet",
@@ -89,14 +167,25 @@ NETWORKS = {
             "BSD-3-Clause (code); ImageNet",
             "metric",
             "LPIPS of reenactment; optional",
+            commercial=True,
+            place="torch",
+            url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            sha256="7be5be79",
+            hash_source="its file name, as torchvision names files",
         ),
         FrozenNetwork(
             "arcface_w600k_r50",
             "w600k_r50.onnx",
             "github.com/deepinsight/insightface, model zoo, buffalo_l, recognition",
             "non-commercial research",
-            "judge",
-            "metrics of identity on real people; optional",
+            "teacher",
+            "losses.cross_identity of stage 1; metrics of identity on real people where no loss used it",
+            place="insightface",
+            url="https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"
+            "#w600k_r50.onnx",
+            sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+            hash_source="github.com/yakhyo/uniface, uniface/constants.py",
+            instead="teachers.identity=standin",
         ),
         FrozenNetwork(
             "wav2vec2-base-960h",
@@ -105,6 +194,8 @@ NETWORKS = {
             "Apache-2.0",
             "speech",
             "speech.kind=wav2vec2; optional",
+            commercial=True,
+            place="huggingface",
         ),
         FrozenNetwork(
             "hubert-base-ls960",
@@ -113,6 +204,8 @@ NETWORKS = {
             "Apache-2.0",
             "speech",
             "speech.kind=hubert; optional",
+            commercial=True,
+            place="huggingface",
         ),
     )
 }
@@ -134,6 +227,20 @@ def path_of(name: str, folder: str | Path | None = None) -> Path:
             f"{path} is missing ({network.role}, needed by {network.needed_by}); {cure} and put it there."
         )
     return path
+
+
+def check_licence(names: Iterable[str], policy: str) -> None:
+    """Refuses networks whose licence forbids what the policy asks for.
+
+    names: in NETWORKS. policy: of LICENCE_POLICIES. Raises: ValueError naming each with the way without it.
+    """
+    if policy not in LICENCE_POLICIES:
+        raise ValueError(f"licence is {policy!r}; wanted one of {', '.join(LICENCE_POLICIES)}.")
+    forbidden = [NETWORKS[name] for name in names if not NETWORKS[name].commercial]
+    if policy == "any" or not forbidden:
+        return
+    said = "; ".join(f"{n.name} ({n.licence}), without it: {n.instead or 'nothing'}" for n in forbidden)
+    raise ValueError(f"licence=commercial_ok forbids {said}.")
 
 
 def markdown() -> str:

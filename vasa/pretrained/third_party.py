@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vasa.checkpoint import CheckpointError
+from vasa.checkpoint import CheckpointError, load_into
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 def read_state_dict(path: str | Path, name: str) -> dict[str, Tensor]:
@@ -33,6 +37,21 @@ def read_state_dict(path: str | Path, name: str) -> dict[str, Tensor]:
             f"{path} holds a {type(content).__name__}; wanted the flat state dict of {name}."
         )
     return dict(content)
+
+
+def load_published(
+    network: _Network, path: str | Path, name: str, ours: Mapping[str, str], unused: tuple[str, ...]
+) -> _Network:
+    """The network with the tensors of a published file, frozen.
+
+    ours: the network's name of each tensor whose name in the file is another. unused: beginnings of names in
+    the file that the network has no part for. Raises: as read_state_dict; CheckpointError listing missing,
+    unexpected and mis-shaped tensors.
+    """
+    tensors = read_state_dict(path, name)
+    kept = {ours.get(key, key): value for key, value in tensors.items() if not key.startswith(unused)}
+    load_into(network, kept, f"{name} from {path}")
+    return network.eval().requires_grad_(False)
 
 
 def file_hash(path: str | Path) -> str:
