@@ -1,0 +1,1 @@
+"""What the networks cost: counted without computing, and measured."""

@@ -1,0 +1,60 @@
+"""Options of the benchmark and of the training plan. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(kw_only=True, slots=True)
+class BenchmarkRun:
+    """What a frame of each network costs, counted and measured."""
+
+    # files of configs/face, measured in turns so that their ratios hold on a busy machine
+    face: list[str] = field(default_factory=lambda: ["demo", "fast", "default", "paper"])
+    output: Path = Path("outputs/benchmark")  # folder of face.json and face.md
+    rounds: int = 3  # of CPU time, whose median counts; 0 only counts operations
+    gpu_batch: int = 8  # frames, and training samples, of the batched measurements on a CUDA device
+    gpu_seconds: float = 3.0  # of each measurement there
+
+    def __post_init__(self) -> None:
+        if not self.face:
+            raise ValueError("face is empty; wanted names such as [default,paper].")
+        if self.rounds < 0 or self.gpu_batch < 1 or self.gpu_seconds <= 0:
+            raise ValueError(
+                f"rounds is {self.rounds}, gpu_batch {self.gpu_batch}, gpu_seconds {self.gpu_seconds}; wanted "
+                "at least 0, at least 1 and more than 0."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class PlanTrainingRun:
+    """Hours, memory and disk that training stage 1 takes on given GPUs, from counted operations."""
+
+    face: list[str] = field(default_factory=lambda: ["paper", "paper_256", "default"])  # of configs/face
+    gpus: str = "4xA6000"  # number x name: A6000, A100, H100, H200 or 4090
+    # GLOBAL; null: MegaPortraits', 24 up to 256 px and 16 above
+    batch: int | None = None
+    steps: int | None = None  # null: MegaPortraits', 200,000 up to 256 px and 300,000 above
+    efficiency_low: float = 0.25  # share of the GPUs' dense bf16 rate that training reaches, assumed
+    efficiency_high: float = 0.40
+    transfer_share: float = 0.25  # of a batch that swapped codes are rendered for, as losses.transfer_share
+    transfer_every: int = 4  # steps between such renderings, as losses.transfer_every
+    video_hours: float = 2440.0  # of the data set: VoxCeleb2's
+    keep_states: int = 3  # training states on disk at once, one of them being written
+
+    def __post_init__(self) -> None:
+        if not self.face:
+            raise ValueError("face is empty; wanted names such as [default,paper].")
+        if not 0 < self.efficiency_low <= self.efficiency_high <= 1:
+            raise ValueError(
+                f"efficiency_low is {self.efficiency_low} and efficiency_high {self.efficiency_high}; wanted "
+                "0 to 1, the low one first."
+            )
+        if min(self.batch or 1, self.steps or 1, self.transfer_every, self.keep_states) < 1:
+            raise ValueError("batch, steps, transfer_every and keep_states must be at least 1.")
+        if not 0 <= self.transfer_share <= 1 or self.video_hours < 0:
+            raise ValueError(
+                f"transfer_share is {self.transfer_share}, video_hours {self.video_hours}; wanted 0 to 1, and "
+                "at least 0."
+            )

@@ -1,0 +1,76 @@
+"""Time of a frame on one CPU thread, by the processor's own clock, in rounds over all networks in turns.
+
+Seconds of the process are counted (getrusage), not of the wall, so that other programs hardly matter; user
+and system apart, because the system's share is mostly the handing out of fresh memory pages.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+
+from vasa.benchmark.cost import ready_face
+from vasa.face.config import FaceConfig
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Of the processor. user: in the program; system: in the kernel on its behalf."""
+
+    user: float
+    system: float
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def seconds_of(call: Callable[[], Any]) -> Seconds:
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    call()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return Seconds(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime)
+
+
+def _middle(times: list[Seconds]) -> Seconds:
+    return Seconds(median(t.user for t in times), median(t.system for t in times))
+
+
+@torch.no_grad()
+def cpu_times(configs: Mapping[str, FaceConfig], rounds: int) -> dict[str, dict[str, Seconds]]:
+    """Per config: ``source_fp32`` (one run), and the medians ``frame_fp32`` and ``frame_bf16`` (autocast)."""
+    frames, found = {}, {}
+    with _one_thread():
+        for name, config in configs.items():
+            torch.manual_seed(0)
+            face = ready_face(config)
+            image = torch.rand(1, 3, config.size, config.size) * 2 - 1
+            kept: list[Any] = []
+            found[name] = {"source_fp32": seconds_of(lambda f=face, i=image, k=kept: k.append(f.encode(i)))}
+            motion = face.own_motion(kept[0])
+            frames[name] = lambda f=face, a=kept[0], m=motion: f.render(a, m)
+        times: dict[tuple[str, str], list[Seconds]] = {}
+        for turn in range(rounds + 1):
+            for name, frame in frames.items():
+                for precision, dtype in PRECISIONS.items():
+                    with torch.autocast("cpu", dtype, enabled=precision != "fp32"):
+                        taken = seconds_of(frame)
+                    if turn:  # the first only warms up
+                        times.setdefault((name, precision), []).append(taken)
+    for (name, precision), taken_all in times.items():
+        found[name][f"frame_{precision}"] = _middle(taken_all)
+    return found
