@@ -53,8 +53,8 @@ def output_files(config: InferRun) -> Files:
 
 
 def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
-    """Makes one video. face: an already loaded checkpoint; ``checkpoint``, ``device`` and ``detector`` are
-    then not read.
+    """Makes one video. face: an already loaded checkpoint; ``checkpoint``, ``device``, ``detector`` and
+    ``matte`` are then not read.
 
     Raises: ValueError, FileNotFoundError, OSError, each in one sentence; nothing half-written stays behind.
     """
@@ -66,11 +66,20 @@ def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
     conditions(gaze_yaw, gaze_pitch, config.distance, config.emotion)
     photo, known = None if config.image is None else read_picture(config.image), None
     waveform, audio_hz = _sound(config)
-    face = face or TalkingFace.from_pretrained(config.checkpoint, config.device, config.detector)
+    face = face or TalkingFace.from_pretrained(
+        config.checkpoint, config.device, config.detector, config.matte
+    )
     if photo is None:
         photo, known = demo_portrait(config.seed, config.size)
     try:
-        portrait = face.prepare(photo, config.size, config.allow_centre_crop, known, config.keep_expression)
+        portrait = face.prepare(
+            photo,
+            config.size,
+            config.allow_centre_crop,
+            known,
+            config.keep_expression,
+            config.background,
+        )
     except ValueError as error:
         raise ValueError(f"image {str(config.image)!r}: {error}") from error
     generation = face.generate(

@@ -7,9 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vasa.pretrained.config import DetectorConfig
+from vasa.pretrained.config import DetectorConfig, MatteConfig
 
 POSES = ("relative", "absolute")
+BACKGROUNDS = ("carried", "plate")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -49,6 +50,10 @@ class InferRun:
         "relative"  # relative: motion is added to the portrait's own pose; absolute: it replaces that pose
     )
 
+    # carried: as the checkpoint renders it; plate: the portrait's own, filled in once where the person was,
+    # and frames laid over it by their mattes, which takes time
+    background: str = "carried"
+
     seed: int = 0  # of everything random
     steps: int | None = None  # sampling steps; None: the checkpoint's
     guidance: GuidanceOverride = field(default_factory=GuidanceOverride)
@@ -61,12 +66,15 @@ class InferRun:
 
     allow_centre_crop: bool = False  # use the middle of a picture in which no face is found
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    matte: MatteConfig = field(default_factory=MatteConfig)
 
     def __post_init__(self) -> None:
         if self.size % 2 or not 32 <= self.size <= 2048:
             raise ValueError(f"size is {self.size}; wanted an even number of pixels from 32 to 2048.")
         if self.pose not in POSES:
             raise ValueError(f"pose is {self.pose!r}; wanted one of {', '.join(POSES)}.")
+        if self.background not in BACKGROUNDS:
+            raise ValueError(f"background is {self.background!r}; wanted one of {', '.join(BACKGROUNDS)}.")
         if not 0 <= self.keep_expression <= 1:
             raise ValueError(f"keep_expression is {self.keep_expression:g}; wanted 0 to 1.")
         if self.steps is not None and self.steps < 1:

@@ -182,7 +182,9 @@ class JobRunner:
             content = {name: value for name, value in content.items() if name not in CONTROLS}
         known = self.face.checkpoint
         made_by = {name: known[name] for name in ("face_sha256", "motion_sha256") if name in known}
-        settings = {"size": self.config.size, "steps": self.config.steps}
+        settings: dict[str, Any] = {"size": self.config.size, "steps": self.config.steps}
+        if self.config.background != "carried":
+            settings["background"] = self.config.background
         return {**content, "made_by": {**made_by, **settings, **self.config.guidance.as_dict()}}
 
     def is_done(self, job: Job) -> bool:
@@ -249,7 +251,9 @@ class JobRunner:
             if job.framed:
                 side = min(picture.shape[:2])
                 known = FoundFace(Crop(side / 2, side / 2, side, side), "framed", 1, 1.0)
-            made = self.face.prepare(picture, config.size, config.allow_centre_crop, known, kept)
+            made = self.face.prepare(
+                picture, config.size, config.allow_centre_crop, known, kept, config.background
+            )
             self._portrait = (job.image, kept), made
         return self._portrait[1]
 
@@ -282,7 +286,9 @@ def run_jobs(config: InferRun, face: TalkingFace | None = None) -> list[Path]:
 def _runner(config: InferRun, face: TalkingFace | None) -> JobRunner:
     assert config.jobs is not None
     torch.set_num_threads(config.threads)
-    face = face or TalkingFace.from_pretrained(config.checkpoint, config.device, config.detector)
+    face = face or TalkingFace.from_pretrained(
+        config.checkpoint, config.device, config.detector, config.matte
+    )
     return JobRunner(face, config, config.jobs.parent)
 
 

@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ from vasa.face.config import MOTION_ENCODERS
 from vasa.face.space import FaceSpace
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.bundle import BUNDLE_FILE, BUNDLE_FORMAT
+from vasa.inference.config import BACKGROUNDS
 from vasa.inference.controls import Emotion, conditions
 from vasa.inference.portrait import read_picture
 from vasa.inference.retarget import Retargeter
@@ -38,7 +40,9 @@ from vasa.motion.config import MotionConfig
 from vasa.motion.windows import MotionGenerator
 from vasa.preprocess.align import FaceAligner, FoundFace
 from vasa.preprocess.crop import cut
-from vasa.pretrained.config import DetectorConfig, SpeechConfig
+from vasa.preprocess.plate import background_plate, compose
+from vasa.pretrained.config import DetectorConfig, MatteConfig, SpeechConfig
+from vasa.pretrained.matte import Matte, build_matte
 from vasa.pretrained.speech import SpeechEncoder, build_speech_encoder
 from vasa.records import SAMPLES_PER_FRAME, VIDEO_FPS, Conditions, MotionLayout
 
@@ -76,7 +80,7 @@ class MotionSource(Protocol):
 @dataclass(slots=True)
 class Portrait:
     """A portrait made ready once, for any number of videos. picture: its crop, uint8 (H, H, 3). motion:
-    (1, E), its own.
+    (1, E), its own. plate: (1, 3, H, H) in [-1, 1], what frames are laid over; None: they stay as rendered.
     """
 
     picture: np.ndarray
@@ -84,6 +88,7 @@ class Portrait:
     appearance: Any
     motion: Tensor
     seconds: float
+    plate: Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -111,7 +116,8 @@ class Generation:
 class TalkingFace:
     """A face space, a motion model and a speech encoder that belong together.
 
-    device: where networks run. checkpoint: what is known of the files, for reports.
+    device: where networks run. checkpoint: what is known of the files, for reports. matte: what tells a
+    person from the background; its file is read when a portrait is first prepared for a plate.
     """
 
     def __init__(
@@ -122,13 +128,23 @@ class TalkingFace:
         aligner: FaceAligner,
         device: torch.device | str = "cpu",
         checkpoint: Mapping[str, Any] | None = None,
+        matte: MatteConfig | None = None,
     ) -> None:
         self.face, self.motion, self.speech, self.aligner = face, motion, speech, aligner
         self.device, self.checkpoint = torch.device(device), dict(checkpoint or {})
+        self._matte_config = matte or MatteConfig()
+
+    @cached_property
+    def matte(self) -> Matte:
+        """What tells a person from the background. Raises: FileNotFoundError when its file is missing."""
+        return build_matte(self._matte_config, self.device)
 
     @staticmethod
     def from_pretrained(
-        folder: str | Path, device: torch.device | str = "auto", detector: DetectorConfig | None = None
+        folder: str | Path,
+        device: torch.device | str = "auto",
+        detector: DetectorConfig | None = None,
+        matte: MatteConfig | None = None,
     ) -> TalkingFace:
         """Loads a checkpoint folder made by ``scripts/bundle.py``.
 
@@ -151,7 +167,8 @@ class TalkingFace:
         speech = build_speech_encoder(from_plain(SpeechConfig, motion.audio, "speech encoder"))
         hashes = {"face_sha256": face_hash, "motion_sha256": content_hash(folder / "motion.safetensors")}
         aligner = FaceAligner(detector or DetectorConfig())
-        return TalkingFace(face, motion, speech, aligner, chosen, {"folder": str(folder), **card, **hashes})
+        known = {"folder": str(folder), **card, **hashes}
+        return TalkingFace(face, motion, speech, aligner, chosen, known, matte)
 
     @torch.inference_mode()
     def prepare(
@@ -161,17 +178,21 @@ class TalkingFace:
         allow_centre_crop: bool = False,
         known: FoundFace | None = None,
         keep_expression: float = 1.0,
+        background: str = "carried",
     ) -> Portrait:
         """Finds the face and encodes it, once.
 
         size: largest side of the video in pixels; a smaller face keeps its own. known: where the face is, if
         that need not be searched. keep_expression: share of the portrait's expression that is taken for how
-        this face looks at rest and that movement is added to; at 0 movement replaces it.
+        this face looks at rest and that movement is added to; at 0 movement replaces it. background: carried
+        along as the face space renders it, or "plate": the portrait's own, the hole behind the person filled.
 
         Raises: FileNotFoundError, ValueError (not a picture, no face in it).
         """
         if not 0 <= keep_expression <= 1:
             raise ValueError(f"keep_expression is {keep_expression:g}; wanted 0 to 1.")
+        if background not in BACKGROUNDS:
+            raise ValueError(f"background is {background!r}; wanted one of {', '.join(BACKGROUNDS)}.")
         if size < self.face.size or size % 2:
             raise ValueError(
                 f"size is {size}; wanted an even number of pixels, at least the face space's "
@@ -187,7 +208,8 @@ class TalkingFace:
             points = torch.from_numpy(found.crop.to_crop(found.points)).float().to(self.device)[None]
         appearance = self.face.encode(pixels, points, keep_expression)
         motion = self.face.own_motion(appearance)
-        return Portrait(picture, found, appearance, motion, time.perf_counter() - started)
+        plate = background_plate(pixels, self.matte.alpha(pixels)) if background == "plate" else None
+        return Portrait(picture, found, appearance, motion, time.perf_counter() - started, plate)
 
     def generate(
         self,
@@ -207,13 +229,14 @@ class TalkingFace:
         size: int = 512,
         batch_frames: int = 8,
         allow_centre_crop: bool = False,
+        background: str = "carried",
     ) -> Generation:
         """Makes the portrait speak. Everything is checked, and the portrait encoded, before this returns;
         frames come after.
 
         waveform: (N,) at ``sample_rate`` Hz, or what else ``audio.check_waveform`` takes. gaze_yaw,
         gaze_pitch: radians, of the eyes relative to the head. distance: 1 keeps the portrait's framing.
-        emotion: a name or weights of several. keep_expression: see ``prepare``. pose: see
+        emotion: a name or weights of several. keep_expression, background: see ``prepare``. pose: see
         ``retarget.Retargeter``. steps, guidance: None takes the checkpoint's. batch_frames: frames rendered
         at once; it changes speed and memory, not the video. Result: an iterable of uint8 (H, W, 3) RGB
         frames, 25 a second.
@@ -225,7 +248,9 @@ class TalkingFace:
         if isinstance(image, Portrait):
             portrait = image
         else:
-            portrait = self.prepare(image, size, allow_centre_crop, keep_expression=keep_expression)
+            portrait = self.prepare(
+                image, size, allow_centre_crop, keep_expression=keep_expression, background=background
+            )
         retarget = Retargeter(self.face, portrait.motion, pose, distance)
         num_frames = frames_for(len(samples), sample_rate)
         timings = {"portrait_s": portrait.seconds, "motion_s": 0.0, "render_s": 0.0}
@@ -296,6 +321,8 @@ class TalkingFace:
                 with torch.inference_mode(), fast_precision(self.device):
                     started = time.perf_counter()
                     images = self.face.render(portrait.appearance, part).float()
+                    if portrait.plate is not None:
+                        images = compose(images, self.matte.alpha(images), portrait.plate)
                     pixels = (
                         ((images + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
                     )

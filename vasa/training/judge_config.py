@@ -19,6 +19,7 @@ from vasa.pretrained.config import (
     EmotionNetConfig,
     IdentityNetConfig,
     LandmarkNetConfig,
+    MatteNetConfig,
     RegionNetConfig,
     SyncNetConfig,
     VideoNetConfig,
@@ -26,9 +27,19 @@ from vasa.pretrained.config import (
 from vasa.training.config import LoopConfig, OptimizerConfig
 
 NUM_CONTROLS = 11  # of records.py, which imports torch
-KINDS = ("landmarks", "expression", "emotion", "identity", "capp", "syncnet", "video")
 WITHOUT_POOLS = ("emotion", "capp", "syncnet", "video")
 """Kinds that learn from clips of their own."""
+SECTIONS = {
+    "landmarks": ("landmarks", "augment"),
+    "expression": ("regions", "augment"),
+    "emotion": ("emotion", "emotion_clips"),
+    "identity": ("identity", "augment"),
+    "capp": ("capp", "capp_clips", "capp_validation"),
+    "syncnet": ("syncnet", "sync_clips", "sync_validation"),
+    "video": ("video", "video_clips", "video_validation"),
+    "matte": ("matte", "augment"),
+}
+"""The sections of JudgeConfig that a kind reads."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -91,7 +102,7 @@ class AugmentConfig:
 class JudgeConfig:
     """One network to train. kind says which of the sizes below is read."""
 
-    kind: str = "landmarks"  # landmarks, expression, emotion, identity, capp, syncnet or video
+    kind: str = "landmarks"  # landmarks, expression, emotion, identity, capp, syncnet, video or matte
     pools: list[str] = field(
         default_factory=list
     )  # in TrainJudgesRun.pools; emotion, capp, syncnet and video need none
@@ -134,11 +145,12 @@ class JudgeConfig:
     video_validation: VideoPoolConfig = field(
         default_factory=lambda: VideoPoolConfig(first_seed=7_500_000, num_people=32, randomised_share=0.0)
     )
+    matte: MatteNetConfig = field(default_factory=MatteNetConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"judge kind {self.kind!r} is unknown; wanted one of {', '.join(KINDS)}.")
+        if self.kind not in SECTIONS:
+            raise ValueError(f"judge kind {self.kind!r} is unknown; wanted one of {', '.join(SECTIONS)}.")
         if len(self.reading_noise) != NUM_CONTROLS or not 1 <= self.stretch_frames <= 16:
             raise ValueError("judge: wanted reading_noise of 11 numbers, stretch_frames of 1 to 16.")
 

@@ -31,6 +31,9 @@ def score(kind: str, network: nn.Module, frames: LabelledFrames, judges: Path) -
         seen = [network(images.to(device)) for images, _ in _chunks(frames)]
         pose, points = (torch.cat([getattr(out, n) for out in seen]).cpu() for n in ("pose", "landmarks"))
         return _score_landmarks(pose, points, frames)
+    if kind == "matte":
+        seen = [network(images.to(device)).sigmoid().cpu() for images, _ in _chunks(frames)]
+        return _score_matte(torch.cat(seen), frames.alpha)
     if kind == "emotion":
         reader = ExpressionNet.from_pretrained(path_of("judge_expression", judges))
         return _score_emotion(network.cpu(), torch.cat([reader(*chunk) for chunk in _chunks(frames)]), frames)
@@ -40,6 +43,13 @@ def score(kind: str, network: nn.Module, frames: LabelledFrames, judges: Path) -
 
 def _chunks(frames: LabelledFrames) -> Iterator[tuple[Tensor, Tensor]]:
     yield from zip(frames.images.split(CHUNK), frames.landmarks.split(CHUNK), strict=True)
+
+
+def _score_matte(alpha: Tensor, wanted: Tensor) -> dict[str, float]:
+    """Intersection over union of the people, frame by frame, and the mean absolute error of alpha."""
+    mine, theirs = alpha > 0.5, wanted > 0.5
+    share = (mine & theirs).flatten(1).sum(1) / (mine | theirs).flatten(1).sum(1).clamp(min=1)
+    return {"iou": float(share.mean()), "mean_error": float((alpha - wanted).abs().mean())}
 
 
 def _score_landmarks(pose: Tensor, points: Tensor, frames: LabelledFrames) -> dict[str, float]:

@@ -22,6 +22,7 @@ from vasa.records import CONTROL_INDEX, CONTROL_NAMES
 from vasa.training.capp_step import CappStep
 from vasa.training.judge_augment import JudgeBatch, augment
 from vasa.training.judge_config import JudgeConfig
+from vasa.training.matte_step import MatteStep
 from vasa.training.runtime import mix
 from vasa.training.syncnet_step import SyncStep
 from vasa.training.video_net_step import VideoNetStep
@@ -37,7 +38,7 @@ IDENTITY_SCALE, IDENTITY_MARGIN = 20.0, 0.2
 
 def build_step(
     config: JudgeConfig, pools: list[Pool], batch_size: int, pool_dir: Path | None = None
-) -> JudgeStep | EmotionStep | CappStep | SyncStep | VideoNetStep:
+) -> JudgeStep | EmotionStep | CappStep | SyncStep | VideoNetStep | MatteStep:
     """The step of a judge of any kind, its network fresh from the torch seed in force.
 
     pool_dir: where rendered clips are kept; for videos.
@@ -51,6 +52,8 @@ def build_step(
     if config.kind == "video":
         assert pool_dir is not None
         return VideoNetStep(config, pool_dir, batch_size)
+    if config.kind == "matte":
+        return MatteStep(config, FrameSampler(pools, batch_size, config.seed))
     return JudgeStep(config, FrameSampler(pools, batch_size, config.seed))
 
 

@@ -15,7 +15,7 @@ from vasa.pretrained.files import save_network
 from vasa.pretrained.syncnet import SyncNet
 from vasa.training.capp_step import CappStep
 from vasa.training.judge_card import write_card
-from vasa.training.judge_config import TrainJudgesRun
+from vasa.training.judge_config import SECTIONS, TrainJudgesRun
 from vasa.training.judge_scores import score
 from vasa.training.judge_step import build_step
 from vasa.training.loop import Phase, train
@@ -64,10 +64,11 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
         return scores
 
     def export(done: int, averages: Mapping[str, nn.Module]) -> None:
+        own = SECTIONS[judge.kind]  # what the file says of other kinds would only fill it
         meta = {
             "steps": done,
             "samples": done * loop.batch_size,
-            "judge": plain(judge),
+            "judge": {k: v for k, v in plain(judge).items() if k in own or not isinstance(v, dict)},
             "scores": dict(scores),
         }
         save_network(averages[name].get_submodule("network"), path, meta)
