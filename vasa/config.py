@@ -34,6 +34,8 @@ from vasa.data.synthetic.config import PreviewRun
 from vasa.inference.config import BundleRun, InferRun, MakeJobsRun
 from vasa.metrics.config import BenchmarkDemoRun, CalibrateRun, EvalRun
 from vasa.options import Option, find, help_text, nearest, options
+from vasa.preprocess.config import PreprocessRun
+from vasa.pretrained.config import WeightsRun
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.judge_config import TrainJudgesRun
 from vasa.training.motion_config import EncodeMotionRun, TrainMotionRun
@@ -45,6 +47,7 @@ CONFIGS = ROOT / "configs"
 # Name of the script and of configs/<name>.yaml -> the run's dataclass.
 RUNS: dict[str, type] = {
     "preview": PreviewRun,
+    "preprocess": PreprocessRun,
     "train_judges": TrainJudgesRun,
     "benchmark_demo": BenchmarkDemoRun,
     "train_face": TrainFaceRun,
@@ -55,6 +58,7 @@ RUNS: dict[str, type] = {
     "make_jobs": MakeJobsRun,
     "eval": EvalRun,
     "calibrate": CalibrateRun,
+    "weights": WeightsRun,
 }
 
 

@@ -110,6 +110,10 @@ class FramePairsConfig:
     talking_share: float = 0.0  # of frames: with the expression of talking clips; the rest move wildly
     cross_share: float = 0.5  # of samples driven by the other identity of the pair
     colour_jitter: float = 0.15  # of the driver before the motion encoders: gain, offset, gamma
+    twin_share: float = (
+        0.4  # of samples whose source has the target's pose, as neighbouring frames of a video
+    )
+    masks: bool = False  # keep who is foreground, for losses that leave the background out
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -120,10 +124,31 @@ class FramePairsConfig:
             raise ValueError(f"frames is {self.frames}; wanted an even number, at least 4.")
         if self.size % 2 or not 64 <= self.size <= 512:
             raise ValueError(f"size is {self.size}; wanted an even number from 64 to 512.")
-        for name in ("randomised_share", "talking_share", "cross_share", "colour_jitter"):
+        for name in ("randomised_share", "talking_share", "cross_share", "colour_jitter", "twin_share"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}; wanted a share between 0 and 1.")
+
+
+@dataclass(kw_only=True, slots=True)
+class ClipPairsConfig:
+    """Pairs of frames of real clips for stage 1, from a folder that scripts/preprocess.py wrote."""
+
+    root: Path = Path("data/clips")  # its `out`
+    split: str = "train"
+    size: int = 128  # px; larger frames are reduced
+    near_share: float = 0.3  # of pairs: within half a second, where lips and lids move and the head hardly
+    colour_jitter: float = 0.15  # of the driver before the motion encoders: gain, offset, gamma
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.split not in ("train", "validation"):
+            raise ValueError(f"split is {self.split!r}; wanted train or validation: clips have no other.")
+        if self.size % 2 or not 64 <= self.size <= 1024:
+            raise ValueError(f"size is {self.size}; wanted an even number from 64 to 1024.")
+        for name in ("near_share", "colour_jitter"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; wanted a share between 0 and 1.")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -68,7 +68,8 @@ class FaceAligner:
             found = self._crop(photo, face, min_size, max_size, len(faces))
             if found is not None:
                 if len(faces) > 1:
-                    log.warning(
+                    log.log(
+                        logging.DEBUG if self._remarks == logging.DEBUG else logging.WARNING,
                         "%d faces in the picture; using the %s.",
                         len(faces),
                         "largest" if rank == 0 else "most likely",

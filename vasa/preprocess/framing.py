@@ -7,6 +7,7 @@ frames, and put the finder's noise in.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,6 +22,12 @@ MIN_FOUND = 0.6
 """Share of the looks that must find a face."""
 
 
+def look_places(num_frames: int) -> np.ndarray:
+    """Numbers of the frames of a clip in which the face is looked for."""
+    count = min(num_frames, max(LOOKS, num_frames // FRAMES_PER_LOOK))
+    return np.linspace(0, num_frames - 1, count).round().astype(int)
+
+
 class ClipFramer:
     """Cuts clips to ``size`` px squares around the median of the places where the face was found."""
 
@@ -32,15 +39,25 @@ class ClipFramer:
 
         Raises: ValueError where most looks find no face.
         """
-        count = min(len(frames), max(LOOKS, len(frames) // FRAMES_PER_LOOK))
-        found = []
-        for place in np.linspace(0, len(frames) - 1, count).round().astype(int):
+        crop, _ = self.place(frames[place] for place in look_places(len(frames)))
+        return np.stack([cut(frame, crop) for frame in frames])
+
+    def place(self, looks: Iterable[np.ndarray]) -> tuple[Crop, float]:
+        """One square for the clip of which ``looks``, frames (H, W, 3), are some; and its drift: the farthest
+        that a found face's square lies from its middle, in sides.
+
+        Raises: ValueError where most looks find no face.
+        """
+        found, count = [], 0
+        for frame in looks:
+            count += 1
             try:
-                crop = self.aligner.find(frames[place], self.size, self.size).crop
+                crop = self.aligner.find(frame, self.size, self.size).crop
             except ValueError:
                 continue
             found.append((crop.centre_x, crop.centre_y, crop.side))
         if len(found) < max(MIN_FOUND * count, 1):
             raise ValueError(f"no face in {count - len(found)} of {count} looks")
         x, y, side = np.median(found, 0).tolist()
-        return np.stack([cut(frame, Crop(x, y, side, self.size)) for frame in frames])
+        drift = np.abs(np.array(found)[:, :2] - [x, y]).max() / side
+        return Crop(x, y, side, self.size), float(drift)
