@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from vasa.pretrained.arcface import TEMPLATE_PX, ArcFace, aligned
+from vasa.pretrained.arcface import TEMPLATE_PX, ArcFace, ArcFaceNet, aligned
 
 
 def model(path: Path, *before: str, batch: int | None = None, side: int = 112) -> Path:
@@ -88,3 +88,116 @@ def test_a_missing_file_says_what_to_get_and_a_wrong_one_what_it_is(tmp_path: Pa
     )
     with pytest.raises(ValueError, match="wanted"):
         ArcFace(tmp_path / "w.onnx")
+
+
+def recogniser(path: Path, side: int = 112) -> Path:
+    """A small IResNet as insightface exports it (opset 11), with random numbers."""
+    make, nodes, constants = np.random.default_rng(0), [], []
+
+    def given(name: str, *shape: int, low: float = -0.3, high: float = 0.3) -> str:
+        constants.append(
+            onnx.numpy_helper.from_array(make.uniform(low, high, shape).astype(np.float32), name)
+        )
+        return name
+
+    def conv(x: str, name: str, cin: int, cout: int, stride: int = 1, kernel: int = 3) -> str:
+        pad = kernel // 2
+        inputs = [x, given(f"{name}.w", cout, cin, kernel, kernel), given(f"{name}.b", cout)]
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                inputs,
+                [name],
+                kernel_shape=[kernel, kernel],
+                strides=[stride, stride],
+                pads=[pad] * 4,
+                dilations=[1, 1],
+                group=1,
+            )
+        )
+        return name
+
+    def norm(x: str, name: str, width: int) -> str:
+        scale, bias, mean = (given(f"{name}.{part}", width) for part in ("scale", "bias", "mean"))
+        inputs = [x, scale, bias, mean, given(f"{name}.var", width, low=0.5, high=2.0)]
+        nodes.append(helper.make_node("BatchNormalization", inputs, [name], epsilon=2e-5))
+        return name
+
+    x = conv("input.1", "stem", 3, 4, stride=4)
+    nodes.append(helper.make_node("PRelu", [x, given("slope", 4, 1, 1)], ["first"]))
+    y = conv(norm("first", "before", 4), "one", 4, 8, stride=2)
+    nodes.append(helper.make_node("PRelu", [y, given("slope2", 8, 1, 1)], ["second"]))
+    nodes.append(
+        helper.make_node(
+            "Add", [conv("second", "two", 8, 8), conv("first", "down", 4, 8, stride=2, kernel=1)], ["sum"]
+        )
+    )
+    nodes.append(helper.make_node("Flatten", [norm("sum", "after", 8)], ["flat"], axis=1))
+    cells = 8 * (side // 8) ** 2
+    inputs = ["flat", given("fc.w", 16, cells, low=-0.03, high=0.03), given("fc.b", 16)]
+    nodes.append(helper.make_node("Gemm", inputs, ["fc"], alpha=1.0, beta=1.0, transB=1))
+    norm("fc", "embedding", 16)
+    graph = helper.make_graph(
+        nodes,
+        "iresnet",
+        [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, ["None", 3, side, side])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["None", 16])],
+        constants,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6), path)
+    return path
+
+
+def looks(count: int = 3, size: int = 96) -> tuple[np.ndarray, torch.Tensor]:
+    """Pictures uint8 with landmarks whose five points lie about where the template has them."""
+    make = np.random.default_rng(1)
+    pictures = make.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    five = [(np.array(TEMPLATE_PX) + make.normal(0, 2, (5, 2))) * size / 112 + 6 * n for n in range(count)]
+    return pictures, torch.cat([landmarks(points, size) for points in five])
+
+
+def test_the_teacher_gives_the_judges_vectors(tmp_path: Path) -> None:
+    path = recogniser(tmp_path / "small.onnx")
+    pictures, points = looks()
+    images = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
+    teacher = ArcFaceNet(path)
+    found = teacher(images, points)
+    np.testing.assert_allclose(found.norm(dim=1), 1, atol=1e-5)
+    np.testing.assert_allclose(found, ArcFace(path).embed(pictures, points), atol=1e-5)  # rounding of fp32
+    assert found.std(0).mean() > 1e-3, "pictures are told apart"
+    for name in ("plain", "mxnet"):
+        before = ("scale",) if name == "plain" else ("Sub_0", "Mul_0")
+        path = model(tmp_path / f"{name}.onnx", *before)
+        np.testing.assert_allclose(
+            ArcFaceNet(path)(images, points), ArcFace(path).embed(pictures, points), atol=1e-5
+        )
+
+
+def test_the_teachers_gradients_reach_pixels_and_nothing_else(tmp_path: Path) -> None:
+    teacher = ArcFaceNet(recogniser(tmp_path / "small.onnx"))
+    assert not list(teacher.parameters())
+    pictures, points = looks()
+    images = (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1).requires_grad_()
+    points.requires_grad_()
+    before = {name: value.clone() for name, value in teacher.named_buffers()}
+    (teacher.train()(images, points) * torch.randn(16)).sum().backward()
+    assert images.grad.isfinite().all() and images.grad.any() and points.grad is None
+    assert all(torch.equal(value, before[name]) for name, value in teacher.named_buffers())
+    alone = ArcFaceNet(tmp_path / "small.onnx")(images[1:2].detach(), points[1:2])
+    torch.testing.assert_close(alone, teacher(images, points)[1:2].detach())
+
+
+def test_a_file_that_is_no_recogniser_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="w600k_r50.onnx .*insightface"):
+        ArcFaceNet(tmp_path / "w600k_r50.onnx")
+    (tmp_path / "damaged.onnx").write_bytes(b"nothing of the kind" * 9)
+    with pytest.raises(ValueError, match="damaged.onnx is damaged"):
+        ArcFaceNet(tmp_path / "damaged.onnx")
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, 112, 112]) for n in ("a", "b")]
+    graph = helper.make_graph([helper.make_node("Softmax", ["a"], ["b"])], "net", values[:1], values[1:])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8),
+        tmp_path / "soft.onnx",
+    )
+    with pytest.raises(ValueError, match="computes Softmax"):
+        ArcFaceNet(tmp_path / "soft.onnx")

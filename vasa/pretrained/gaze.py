@@ -88,15 +88,19 @@ def eye_mask(points: Tensor, size: int) -> Tensor:
     grid = pixel_grid(size, size, points.device)  # (S, S, 2)
     mask = grid.new_zeros(len(points), size, size)
     for eye in EYES:
-        corners = points[:, eye]
-        width = (corners[:, 3] - corners[:, 0]).norm(dim=-1).clamp(min=1e-6)
-        inside = torch.full_like(mask, float("inf"))
-        for start, end in zip(corners.unbind(1), corners.roll(-1, 1).unbind(1), strict=True):
+        lids = points[:, eye]
+        axis, middle = lids[:, 3] - lids[:, 0], (lids[:, 3] + lids[:, 0]) / 2
+        width = axis.norm(dim=-1).clamp(min=1e-6)
+        along = ((grid - middle[:, None, None]) * (axis / width[:, None])[:, None, None]).sum(-1)
+        inside = (
+            width[:, None, None] / 2 - along.abs()
+        )  # how far within the corners, and then within the lids
+        for start, end in zip(lids.unbind(1), lids.roll(-1, 1).unbind(1), strict=True):
             edge = end - start
             edge = edge / edge.norm(dim=-1, keepdim=True).clamp(min=1e-6)
             away = grid - start[:, None, None]  # (B, S, S, 2)
             turn = edge[:, None, None, 0] * away[..., 1] - edge[:, None, None, 1] * away[..., 0]
-            inside = torch.minimum(inside, turn)  # distance within the edge; clockwise, v down
+            inside = torch.minimum(inside, turn)  # clockwise, v down: positive is within
         mask = torch.maximum(mask, (1 + inside / (LID_MARGIN * width)[:, None, None]).clamp(0, 1))
     return mask[:, None]
 

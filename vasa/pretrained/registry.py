@@ -241,11 +241,3 @@ def check_licence(names: Iterable[str], policy: str) -> None:
         return
     said = "; ".join(f"{n.name} ({n.licence}), without it: {n.instead or 'nothing'}" for n in forbidden)
     raise ValueError(f"licence=commercial_ok forbids {said}.")
-
-
-def markdown() -> str:
-    """The table of all frozen networks."""
-    lines = ["| name | role | source | licence | needed by |", "|---|---|---|---|---|"]
-    for n in NETWORKS.values():
-        lines.append(f"| {n.name} | {n.role} | {n.source} | {n.licence} | {n.needed_by} |")
-    return "\n".join(lines) + "\n"
