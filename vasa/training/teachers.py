@@ -121,7 +121,7 @@ def _cure(config: TeachersConfig, missing: Mapping[str, Path]) -> str:
     cures = []
     if theirs:
         cures.append(f"`python scripts/weights.py action=fetch names=[{','.join(theirs)}]` downloads them")
-        cures += [f"{NETWORKS[n].instead} does without a download" for n in theirs]
+        cures.append(f"{' '.join(NETWORKS[n].instead for n in theirs)} needs no download")
     if ours:
         cures.append(
             f"`python scripts/train_judges.py only=[{','.join(ours)}]` trains this project's own in some "
