@@ -38,32 +38,42 @@ _log = logging.getLogger(__name__)
 class FacePairs:
     """A batch of B training samples; images uint8 (B, S, S, 3), everything else float unless said.
 
-    source and target show one identity; other shows another one under the target's animation, and driver is
-    target or other (is_cross (B,) bool says which). poses (B, 6) and controls (B, 11) are true. landmarks
-    (B, 68, 3): the source identity's neutral ones, head frame; source_points and target_points (B, 68, 2) the
-    frames' own, image coordinates. flow (B, S/2, S/2, 2): where each target pixel lies in the source; visible
-    (B, S/2, S/2): 1 where it shows there. eye_boxes (B, 2, 4), mouth_box (B, 4) of the target. jitter
-    (B, 2, 7): colour changes of source and driver before the motion encoders: gains, offsets, log gamma. ids
-    name the samples.
+    source and target show one person. driver lends its motion: the target itself, or another person under
+    the target's animation (is_cross (B,) bool), which only procedural heads can show. other: a frame of
+    another person, moving by itself. ids name the samples.
+
+    What the driver's augmentation is drawn from, for source and driver each: jitter (B, 2, 7), colour gains,
+    offsets and log gamma; warp (B, 2, 7, 7, 2), standard normal, the inner nodes of a grid of 8 x 8 cells;
+    nudge (B, 2, 6), standard normal, of the pose by which crops are cut.
+
+    None where a record has no truth, as real video: poses (B, 6) and controls (B, 11). landmarks (B, 68, 3):
+    the source person's neutral ones, head frame; source_points and target_points (B, 68, 2) the frames' own,
+    image coordinates. flow (B, S/2, S/2, 2): where each target pixel lies in the source; visible
+    (B, S/2, S/2): 1 where it shows there. eye_boxes (B, 2, 4), mouth_box (B, 4) of the target. mask (B, S, S)
+    uint8: 255 where the target shows the person, 0 in the background.
     """
 
     source: Tensor
     target: Tensor
     driver: Tensor
+    other: Tensor
     is_cross: Tensor
-    source_pose: Tensor
-    source_controls: Tensor
-    target_pose: Tensor
-    target_controls: Tensor
-    landmarks: Tensor
-    source_points: Tensor
-    target_points: Tensor
-    flow: Tensor
-    visible: Tensor
-    eye_boxes: Tensor
-    mouth_box: Tensor
     jitter: Tensor
+    warp: Tensor
+    nudge: Tensor
     ids: list[str]
+    source_pose: Tensor | None = None
+    source_controls: Tensor | None = None
+    target_pose: Tensor | None = None
+    target_controls: Tensor | None = None
+    landmarks: Tensor | None = None
+    source_points: Tensor | None = None
+    target_points: Tensor | None = None
+    flow: Tensor | None = None
+    visible: Tensor | None = None
+    eye_boxes: Tensor | None = None
+    mouth_box: Tensor | None = None
+    mask: Tensor | None = None
 
 
 def couple_animation(config: FramePairsConfig, seed: int) -> Animation:
@@ -132,6 +142,8 @@ def _render_couple(config: FramePairsConfig, couple: int) -> list[dict[str, Tens
                 "partners": torch.from_numpy(partners),
             }
         )
+        if config.masks:
+            found[-1]["mask"] = (frames.mask > 0).to(torch.uint8) * 255
     return found
 
 
@@ -156,6 +168,8 @@ class FramePairs:
         name = f"{config.split}_{config.size}_{config.quality}_{config.frames}_{share}_{config.seed}"
         if config.talking_share > 0:
             name += f"_talking_{round(config.talking_share * 100)}"
+        if config.masks:
+            name += "_masks"
         self.folder = Path(config.cache) / name
         self._open: dict[int, dict[str, Tensor]] = {}
 
@@ -204,20 +218,20 @@ class FramePairs:
         person, target, column = (
             rng.integers(config.num_identities),
             rng.integers(config.frames),
-            rng.choice(PARTNERS, p=[0.4, 0.3, 0.3]),
+            rng.choice(
+                PARTNERS, p=[config.twin_share, *[(1 - config.twin_share) / (PARTNERS - 1)] * (PARTNERS - 1)]
+            ),
         )
         cross = rng.random() < config.cross_share
-        per_shard = 2 * COUPLES_PER_SHARD
-        shard, row = self._shard(int(person) // per_shard), int(person) % per_shard
+        shard, row = self._person(int(person))
         source = int(shard["partners"][row, target, column])
         images = shard["images"]
-        other = images[row ^ 1, target]
+        driver = images[row ^ 1, target] if cross else images[row, target]
         jitter = rng.normal(0, config.colour_jitter, (2, 7)).astype(np.float32)
-        return {
-            "source": images[row, source],
-            "target": images[row, target],
-            "driver": other if cross else images[row, target],
-            "is_cross": torch.tensor(bool(cross)),
+        # another couple's person: one's own partner shares the animation
+        step = rng.integers(2, config.num_identities) if config.num_identities > 2 else 1
+        stranger, its_row = self._person(int((person // 2 * 2 + step) % config.num_identities))
+        truth = {
             "source_pose": shard["pose"][row, source],
             "source_controls": shard["controls"][row, source],
             "target_pose": shard["pose"][row, target],
@@ -229,9 +243,25 @@ class FramePairs:
             "visible": shard["visible"][row, target, column].float() / 255,
             "eye_boxes": shard["eye_boxes"][row, target],
             "mouth_box": shard["mouth_box"][row, target],
-            "jitter": torch.from_numpy(jitter),
-            "ids": f"{config.split}-{int(person)}:{source}->{int(target)}{'x' if cross else ''}",
         }
+        if config.masks:
+            truth["mask"] = shard["mask"][row, target]
+        return {
+            "source": images[row, source],
+            "target": images[row, target],
+            "driver": driver,
+            "other": stranger["images"][its_row, rng.integers(config.frames)],
+            "is_cross": torch.tensor(bool(cross)),
+            "jitter": torch.from_numpy(jitter),
+            "warp": torch.from_numpy(rng.standard_normal((2, 7, 7, 2), np.float32)),
+            "nudge": torch.from_numpy(rng.standard_normal((2, 6), np.float32)),
+            "ids": f"{config.split}-{int(person)}:{source}->{int(target)}{'x' if cross else ''}",
+            **truth,
+        }
+
+    def _person(self, person: int) -> tuple[dict[str, Tensor], int]:
+        """The shard that a person is in, and the row there."""
+        return self._shard(person // (2 * COUPLES_PER_SHARD)), person % (2 * COUPLES_PER_SHARD)
 
     def batch_at(self, step: int, batch_size: int) -> FacePairs:
         """The global batch of a step: positions step * batch_size onwards."""

@@ -28,6 +28,23 @@ class CropWindow:
 
 
 @dataclass(kw_only=True, slots=True)
+class DiscriminatorConfig:
+    """The patch discriminator of the adversarial terms; sizes of MegaPortraits' authors' code."""
+
+    widths: list[int] = field(
+        default_factory=lambda: [64, 128, 256, 512]
+    )  # a convolution each, the last of stride 1
+    num_scales: int = 2  # resolutions that are judged, each half of the one before
+
+    def __post_init__(self) -> None:
+        if len(self.widths) < 2 or self.num_scales < 1:
+            raise ValueError(
+                f"discriminator: widths {self.widths} at {self.num_scales} scales; wanted at least two widths "
+                "and one scale."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
 class FaceConfig:
     """The volumetric face autoencoder. Widths are lists from the input's resolution downwards."""
 
@@ -57,6 +74,9 @@ class FaceConfig:
         default_factory=lambda: [512, 256, 128, 64, 32]
     )  # one doubling each from 4x4x4
     warp_reach: float = 1.0  # largest learned offset of the expression warp, in halves of the volume (tanh)
+    # the driver's warp generator also says what to add to the canonical volume: what an expression uncovers
+    # (teeth, lids), which no warp can carry. In neither paper
+    driver_adds: bool = False
     decoder_width: int = 512
     decoder_blocks: int = 8
     decoder_up_widths: list[int] = field(default_factory=lambda: [256, 128, 64])

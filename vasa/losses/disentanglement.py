@@ -19,8 +19,8 @@ def consistency(pose_onto: Tensor, dynamics_onto: Tensor) -> Tensor:
     exists.
 
     pose_onto = D(V_j, id_j, pose_i, dyn_j) and dynamics_onto = D(V_i, id_i, pose_i, dyn_j), i and j frames of
-    one video. VASA-1 does not say which discrepancy; ours is L1 (DPE, its source, adds a perceptual term),
-    symmetric: both sides get gradient.
+    one video. VASA-1 does not say which discrepancy; ours is L1 (DPE, its source, adds a perceptual term), of
+    which both sides get gradient.
     """
     return (pose_onto.float() - dynamics_onto.float()).abs().mean()
 
@@ -43,3 +43,12 @@ def contrastive_cycle(predicted: Tensor, driver: Tensor, other: Tensor) -> Tenso
     positive = CYCLE_SCALE * (F.cosine_similarity(predicted.float(), driver.float(), dim=-1) - CYCLE_MARGIN)
     negative = CYCLE_SCALE * F.cosine_similarity(predicted.float(), other.float(), dim=-1)
     return -torch.log_softmax(torch.stack([positive, negative]), 0)[0].mean()
+
+
+def decorrelation(z_dyn: Tensor, pose: Tensor) -> Tensor:
+    """Mean squared correlation over the batch of each entry of z_dyn (B, E) with each of pose (B, 6), less what
+    chance gives (1 / B). In no paper: a label-free guard against the leak that a linear probe would find.
+    """
+    z, p = (x.float() - x.float().mean(0) for x in (z_dyn, pose.detach()))
+    z, p = z / z.std(0).clamp(min=1e-4), p / p.std(0).clamp(min=1e-4)
+    return (z.T @ p / (len(z) - 1)).square().mean() - 1 / len(z)

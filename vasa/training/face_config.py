@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vasa.data.config import FramePairsConfig
-from vasa.face.config import FaceConfig
+from vasa.data.config import ClipPairsConfig, FramePairsConfig
+from vasa.face.config import DiscriminatorConfig, FaceConfig
 from vasa.losses.config import FaceLossConfig
+from vasa.pretrained.config import TeachersConfig
 from vasa.training.config import OptimizerConfig, TrainingRun
+
+DATA = ("synthetic", "clips")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -16,20 +19,48 @@ class TrainFaceRun(TrainingRun):
     """Stage 1: trains a face space on pairs of frames of one person."""
 
     face: FaceConfig = field(default_factory=FaceConfig)
-    pairs: FramePairsConfig = field(default_factory=FramePairsConfig)
+    data: str = "synthetic"  # what is learned from: synthetic (pairs), or clips, real video without labels
+    pairs: FramePairsConfig = field(default_factory=FramePairsConfig)  # also what validates
+    clips: ClipPairsConfig = field(default_factory=ClipPairsConfig)
+    teachers: TeachersConfig = field(default_factory=TeachersConfig)
+    licence: str = "any"  # of frozen networks: any, or commercial_ok, which refuses those that forbid it
     losses: FaceLossConfig = field(default_factory=FaceLossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    discriminator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     init_pose: Path | None = (
         None  # weights whose E_pose replaces init's: a pose means the same in every face space
     )
     freeze_motion: bool = False  # keeps E_pose and E_dyn as init gave them, so that latents stay valid
+    freeze_pose: bool = False  # keeps E_pose as init_pose gave it: a teacher, as in MegaPortraits' code
+    # resolution schedule: pictures are encoded, decoded and judged at low_size px for the first low_steps steps,
+    # and motion is read at full size throughout; only without source pixels
+    low_size: int = 0
+    low_steps: int = 0
     validation_identities: int = 32  # held-out identities that are rendered for validation and previews
     validation_batches: int = 4  # of 8 samples
 
     def __post_init__(self) -> None:
         if self.freeze_motion and self.init is None:
             raise ValueError("freeze_motion=true needs weights to keep: set init=.../face.safetensors.")
-        if self.pairs.size != self.face.size:
+        if self.freeze_pose and self.init is None and self.init_pose is None:
             raise ValueError(
-                f"pairs.size is {self.pairs.size} px but face.size is {self.face.size}; wanted the same."
+                "freeze_pose=true needs a pose encoder to keep: set init_pose=.../face.safetensors."
+            )
+        if self.low_steps > 0 and self.low_size not in (self.face.size // 2, self.face.size // 4):
+            raise ValueError(
+                f"low_size is {self.low_size} px; wanted a half or a quarter of face.size={self.face.size}, or "
+                "low_steps=0."
+            )
+        for name, size in (("pairs", self.pairs.size), ("clips", self.clips.size)):
+            if size != self.face.size:
+                raise ValueError(
+                    f"{name}.size is {size} px but face.size is {self.face.size}; wanted the same."
+                )
+        if self.data not in DATA:
+            raise ValueError(f"data is {self.data!r}; wanted one of {', '.join(DATA)}.")
+        if self.data == "clips" and self.losses.needs_labels:
+            raise ValueError(
+                f"data=clips has no labels, but losses {', '.join(self.losses.needs_labels)} need them; set them "
+                "to 0, as experiment=label_free does."
             )

@@ -63,6 +63,8 @@ def validation(model: FaceAutoencoder, batches: list[FacePairs]) -> dict[str, fl
             if name in renders:
                 label = "copy" if name == "source" else name.split()[0]
                 found.setdefault(f"psnr_{label}", []).append(psnr(renders[name], target))
+        if batch.target_pose is None or batch.target_controls is None or batch.landmarks is None:
+            continue
         pose, dynamics = model.motion_codes(target)
         angles = (pose - batch.target_pose)[:, :3].abs().rad2deg()
         for index, axis in enumerate(("yaw", "pitch", "roll")):

@@ -1,101 +1,103 @@
 """Stage 1's training step: encode each image once, decode once, and turn what came out into named losses.
 
-The renderer's truth is used where it exists: labels of the encoders, exact flow and visibility, and true
-cross-reenactments as targets (half of the samples are driven by another person whose animation the target
-shares). Real videos have none of these; then their weights are 0 and l_consist, l_cross_id and the cycle
-carry the disentangling, as in the paper.
+Nothing here needs a label: frames of one video swap their codes, and what comes out is compared with frames,
+with itself, and by frozen networks. Where records have the renderer's truth, label_terms.py adds to it.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vasa.data.frame_pairs import FacePairs
-from vasa.face.volumetric.autoencoder import Appearance, FaceAutoencoder, Rendering
+from vasa.face.volumetric.autoencoder import Appearance, FaceAutoencoder
+from vasa.geometry import project
+from vasa.losses.adversarial import feature_matching, generator_hinge
 from vasa.losses.config import FaceLossConfig
-from vasa.losses.disentanglement import consistency, contrastive_cycle, cross_identity
-from vasa.losses.reconstruction import detail_weight, flow_huber, gradient_l1, mask_cross_entropy, weighted_l1
-from vasa.pretrained.expression import ExpressionNet
-from vasa.pretrained.identity import IdentityNet
-from vasa.records import CONTROL_NAMES
+from vasa.losses.disentanglement import consistency, contrastive_cycle, cross_identity, decorrelation
+from vasa.losses.reconstruction import detail_weight, gradient_l1, weighted_l1
+from vasa.training.driver_augment import colour_jitter, grid_warp, nudged, to_float
+from vasa.training.label_terms import CONTROL_SCALE, encoder_terms, label_terms
+from vasa.training.teachers import Teachers
 
-POSE_SCALE = (0.10, 0.10, 0.10, 0.05, 0.05, 0.05)
-"""What counts as one unit of error of each pose entry in the label loss: about 6 degrees, 5 % of a half
-width or of scale.
-"""
-CONTROL_SCALE = (0.15, 0.12) + (0.3,) * (len(CONTROL_NAMES) - 2)
-LANDMARK_SCALE = 0.1
-MIRRORED_POSE = (-1.0, 1.0, -1.0, -1.0, 1.0, 1.0)
-"""What becomes of yaw, pitch, roll, x, y and log scale in a mirror."""
+EYES, MOUTH = (slice(36, 42), slice(42, 48)), slice(48, 68)
+"""Of the iBUG 68."""
+EYE_MARGIN, MOUTH_MARGIN = 0.35, 0.25
+"""Of the eyes' distance, around the landmarks: how far the boxes of detail reach where no truth gives them."""
 
 
-def to_float(images: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1]: the one place where stage 1 converts."""
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
+@dataclass(slots=True)
+class Scene:
+    """What a step works on: frames in [-1, 1] (B, 3, S, S) and their codes, encoded once.
 
-
-def colour_jitter(images: Tensor, jitter: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [-1, 1] under gains, offsets (3 each) and log gamma of jitter (B, 7):
-    MegaPortraits' severe jitter.
+    pose and dynamics: (3 B or 2 B, E): of the sources, then of those who drive the targets, then, where
+    something is swapped, of the others. points (B, 68, 2): of the target, true or where a mean face would have
+    them. foreground (B, 1, S, S) or None: the weight of each pixel in picture terms.
     """
-    gain = torch.exp(jitter[:, :3])[..., None, None]
-    offset = jitter[:, 3:6, None, None] * 0.5
-    gamma = torch.exp(jitter[:, 6:7])[..., None, None]
-    unit = ((images + 1) / 2).clamp(1e-4, 1) ** gamma
-    return (unit * 2 - 1).mul(gain).add(offset).clamp(-1, 1)
 
+    source: Tensor
+    target: Tensor
+    other: Tensor
+    pose: Tensor
+    dynamics: Tensor
+    source_points: Tensor
+    target_points: Tensor
+    foreground: Tensor | None
 
-def _pose_error(pose: Tensor, true_pose: Tensor) -> Tensor:
-    error = (pose - true_pose) / pose.new_tensor(POSE_SCALE)
-    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.2)
+    @property
+    def count(self) -> int:
+        return self.source.shape[0]
 
 
 class FaceStep:
-    """loss(batch, step) of the generator's phase. The teachers are frozen and may be absent."""
+    """loss(batch, step) of the generator's phase.
+
+    size_at: pixels of the pictures at a step (resolution schedule); by default the model's size.
+    discriminator: of the other phase (face_adversary.py); its weights take no gradient here. fakes: the
+    pictures of this step's parts, in order, for that phase.
+    """
 
     def __init__(
         self,
         model: FaceAutoencoder,
         losses: FaceLossConfig,
-        identity_teacher: IdentityNet | None = None,
-        expression_teacher: ExpressionNet | None = None,
+        size_at: Callable[[int], int] | None = None,
+        teachers: Teachers | None = None,
+        discriminator: nn.Module | None = None,
     ) -> None:
         self.model, self.losses = model, losses
-        self.identity_teacher, self.expression_teacher = identity_teacher, expression_teacher
+        self.size_at = size_at or (lambda step: model.size)
+        self.teachers = teachers or Teachers()
+        self.discriminator = discriminator
+        self.fakes: list[Tensor] = []
 
     def __call__(self, batch: FacePairs, step: int) -> dict[str, Tensor]:
         """Scalars: ``total``, and of each active term its raw value (``raw_x``) and its weighted share
         (``x``).
         """
-        source, target, driver = (to_float(images) for images in (batch.source, batch.target, batch.driver))
-        device = source.device
-        seen = torch.cat(
-            [colour_jitter(source, batch.jitter[:, 0]), colour_jitter(driver, batch.jitter[:, 1])]
-        )
-        true_pose = torch.cat([batch.source_pose, batch.target_pose]).to(device)
-        true_controls = torch.cat([batch.source_controls, batch.target_controls]).to(device)
-        count = source.shape[0]
         if step < self.losses.encoder_steps:
-            return self._sum(self._encoder_terms(seen, true_pose, true_controls, batch))
-        pose, dynamics = self.model.motion_codes(seen)
-        terms = {
-            "pose": _pose_error(pose, true_pose),
-            "controls": self._control_error(dynamics, true_controls),
-        }
-        used = self._mixed_pose(pose, true_pose, count)
-        appearance = self.model.encode_with(source, source, used[:count], dynamics[:count])
-        terms["landmarks"] = (appearance.landmarks - batch.landmarks).abs().mean() / LANDMARK_SCALE
+            return self._sum(encoder_terms(self.model, self.losses, batch))
+        scene = self._scene(batch, step)
+        count = scene.count
+        used, dynamics = self._mixed_pose(scene, batch), scene.dynamics
+        appearance = self.model.encode_with(scene.source, scene.source, used[:count], dynamics[:count])
         rendering = self.model.decode(
-            appearance, used[count:], dynamics[count:], geometry_gradient=self.losses.geometry_gradient
+            appearance,
+            used[count : 2 * count],
+            dynamics[count : 2 * count],
+            geometry_gradient=self.losses.geometry_gradient,
         )
-        terms |= self._picture_terms(rendering, target, batch)
-        terms |= self._code_terms(rendering.image, source, used[count:], dynamics[count:], batch)
-        if self.losses.consistency > 0 and step % self.losses.consistency_every == 0:
-            terms["consistency"] = self._consistency(appearance, target, used, dynamics, count)
+        terms = label_terms(self.model, self.losses, batch, scene.pose, dynamics, appearance, rendering)
+        terms |= self._picture_terms(rendering.image, scene, batch)
+        terms |= self._code_terms(rendering.image, used, scene)
+        if step >= self.losses.adversarial_start:
+            terms |= self._adversarial_terms(rendering.image, scene)
+        if self.losses.has_transfers and step % self.losses.transfer_every == 0:
+            terms |= self._transfer_terms(appearance, scene, used)
         return self._sum(terms)
 
     def _sum(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -103,103 +105,210 @@ class FaceStep:
         logged = {f"raw_{name}": value for name, value in terms.items()}
         return {"total": torch.stack(list(weighted.values())).sum(), **weighted, **logged}
 
-    def _encoder_terms(
-        self, seen: Tensor, true_pose: Tensor, true_controls: Tensor, batch: FacePairs
-    ) -> dict[str, Tensor]:
-        """Label losses alone; an encoder whose weight is 0 is not run, so that one can be trained alone. The
-        pose encoder sees half of the pictures mirrored: it is the first to learn its people by heart.
+    def _scene(self, batch: FacePairs, step: int) -> Scene:
+        source, target, driver = (to_float(images) for images in (batch.source, batch.target, batch.driver))
+        other = to_float(batch.other)
+        images = [source, driver]
+        colour = [batch.jitter[:, 0], batch.jitter[:, 1]]
+        shapes, nudges = [batch.warp[:, 0], batch.warp[:, 1]], [batch.nudge[:, 0], batch.nudge[:, 1]]
+        if self.losses.has_transfers and step % self.losses.transfer_every == 0:
+            few = slice(0, self._few(len(source)))
+            images.append(other[few])
+            colour.append(batch.jitter[few, 0])
+            shapes.append(batch.warp[few, 0])
+            nudges.append(batch.nudge[few, 0])
+        pose, dynamics = self._codes(
+            torch.cat(images), torch.cat(colour), torch.cat(shapes), torch.cat(nudges)
+        )
+        count, size = len(source), self.size_at(step)
+        return Scene(
+            resized(source, size),
+            resized(target, size),
+            resized(other, size),
+            pose,
+            dynamics,
+            self._points(batch.source_points, pose[:count]),
+            self._points(batch.target_points, pose[count : 2 * count]),
+            self.foreground(batch, size),
+        )
+
+    def _codes(self, images: Tensor, colour: Tensor, shapes: Tensor, nudge: Tensor) -> tuple[Tensor, Tensor]:
+        """z_pose and z_dyn of frames, seen through the driver's augmentation. A frozen pose encoder, a teacher,
+        sees them as they are.
         """
-        terms, landmarks = {}, batch.landmarks
-        count = len(landmarks)
-        small = self.model.config.encoder_input
-        shrunk = F.interpolate(seen, (small, small), mode="bilinear", antialias=True)
-        if self.losses.pose > 0:
-            mirrored = (batch.jitter[..., 6].T.reshape(-1, 1) > 0).to(shrunk.device)
-            given = torch.where(mirrored[..., None, None], shrunk.flip(-1), shrunk)
-            wanted = torch.where(mirrored, true_pose * true_pose.new_tensor(MIRRORED_POSE), true_pose)
-            terms["pose"] = _pose_error(self.model.pose_encoder(given), wanted)
-        if self.losses.controls > 0:
-            terms["controls"] = self._control_error(
-                self.model.dynamics_encoder(seen, true_pose), true_controls
-            )
-        if self.losses.landmarks > 0:
-            found = self.model.identity_encoder(shrunk[:count], seen[:count], true_pose[:count])[1]
-            terms["landmarks"] = (found - landmarks).abs().mean() / LANDMARK_SCALE
-        return terms
+        seen = colour_jitter(images, colour)
+        is_learning = any(p.requires_grad for p in self.model.pose_encoder.parameters())
+        pose = self.model.pose_code(seen if is_learning else images)
+        if self.losses.driver_warp > 0:
+            seen = grid_warp(seen, shapes, self.losses.driver_warp)
+        cut = pose.detach()
+        if self.losses.crop_nudge > 0:
+            cut = nudged(cut, nudge, self.losses.crop_nudge)
+        return pose, self.model.dynamics_encoder(seen, cut)
 
-    def _control_error(self, dynamics: Tensor, true_controls: Tensor) -> Tensor:
-        reading = self.model.dynamics_encoder.controls(dynamics)
-        error = (reading - true_controls) / reading.new_tensor(CONTROL_SCALE)
-        return F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.2)
+    def _few(self, count: int) -> int:
+        return max(round(count * self.losses.transfer_share), 1)
 
-    def _mixed_pose(self, pose: Tensor, true_pose: Tensor, count: int) -> Tensor:
+    def _points(self, true: Tensor | None, pose: Tensor) -> Tensor:
+        if true is not None and self.losses.needs_labels:
+            return true
+        mean = self.model.identity_encoder.mean_landmarks
+        return project(mean.expand(len(pose), -1, -1), pose.detach().float())
+
+    def foreground(self, batch: FacePairs, size: int) -> Tensor | None:
+        """Weight of each pixel of the target (B, 1, size, size): 1 on the person."""
+        if batch.mask is None:
+            return None
+        person = resized(batch.mask[:, None].float() / 255, size)
+        return person + (1 - person) * self.losses.background
+
+    def _mixed_pose(self, scene: Scene, batch: FacePairs) -> Tensor:
         """The true pose for a share of the samples (source and target of a sample alike), the encoders'
         for the rest.
         """
-        num_true = round(self.losses.true_pose_share * count)
-        is_true = (torch.arange(2 * count, device=pose.device) % count < num_true)[:, None]
-        return torch.where(is_true, true_pose, pose)
+        num_true = round(self.losses.true_pose_share * scene.count)
+        if not num_true or batch.source_pose is None or batch.target_pose is None:
+            return scene.pose
+        pose = scene.pose.clone()
+        pose[:num_true] = batch.source_pose[:num_true]
+        pose[scene.count : scene.count + num_true] = batch.target_pose[:num_true]
+        return pose
 
-    def _picture_terms(self, rendering: Rendering, target: Tensor, batch: FacePairs) -> dict[str, Tensor]:
-        losses, size = self.losses, target.shape[-1]
-        weight = detail_weight(batch.eye_boxes, batch.mouth_box, size, losses.detail_weight)
-        terms = {
-            "l1": weighted_l1(rendering.image, target, weight),
-            "gradient": gradient_l1(rendering.image, target, weight),
-        }
-        if (
-            rendering.flow is None
-            or rendering.warped is None
-            or rendering.alpha is None
-            or rendering.base is None
-        ):
-            return terms
-        visible = batch.visible
-        shown = F.interpolate(visible[:, None], (size, size), mode="nearest")
-        terms["warped"] = weighted_l1(rendering.warped, target, weight * shown)
-        flow = F.avg_pool2d(rendering.flow.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
-        terms["flow"] = flow_huber(flow, batch.flow, visible, size)
-        alpha = F.avg_pool2d(rendering.alpha.float(), 2)[:, 0]
-        support = F.avg_pool2d(rendering.base.synthesis[:, None].float(), 2)[:, 0]
-        terms["mask"] = mask_cross_entropy(alpha, visible, support)
-        return terms
-
-    def _code_terms(
-        self, image: Tensor, source: Tensor, pose: Tensor, dynamics: Tensor, batch: FacePairs
-    ) -> dict[str, Tensor]:
-        """Terms on what networks read in the output: the cycle on z_dyn, identity and expression teachers."""
+    def _picture_terms(self, image: Tensor, scene: Scene, batch: FacePairs) -> dict[str, Tensor]:
+        """The output against the true target frame."""
+        losses, target, points = self.losses, scene.target, scene.target_points
+        eyes, mouth = batch.eye_boxes, batch.mouth_box
+        if eyes is None or mouth is None or not losses.needs_labels:
+            eyes, mouth = feature_boxes(points)
+        weight = detail_weight(eyes, mouth, target.shape[-1], losses.detail_weight)
+        if scene.foreground is not None:
+            weight = weight * scene.foreground
         terms: dict[str, Tensor] = {}
-        if self.losses.cycle > 0 and image.shape[0] > 1:
-            again = self.model.dynamics_encoder(image, pose.detach())
-            terms["cycle"] = contrastive_cycle(again, dynamics.detach(), dynamics.roll(1, 0).detach())
-        if self.losses.cross_identity > 0 and self.identity_teacher is not None:
+        if losses.l1 > 0:
+            terms["l1"] = weighted_l1(image, target, weight)
+        if losses.gradient > 0:
+            terms["gradient"] = gradient_l1(image, target, weight)
+        teachers = self.teachers
+        if losses.perceptual > 0 and teachers.perceptual is not None:
+            terms["perceptual"] = teachers.perceptual(image, target, scene.foreground)
+        if losses.face > 0 and teachers.face is not None:
+            terms["face"] = teachers.face(image, target, points, scene.foreground)
+        if losses.gaze > 0 and teachers.gaze is not None:
+            terms["gaze"] = teachers.gaze(image, target, points)
+        if losses.expression > 0 and teachers.expression is not None:
             with torch.no_grad():
-                wanted = self.identity_teacher(source, batch.source_points)
-            terms["cross_identity"] = cross_identity(
-                wanted, self.identity_teacher(image, batch.target_points)
-            )
-        if self.losses.expression > 0 and self.expression_teacher is not None:
-            with torch.no_grad():
-                wanted = self.expression_teacher(to_float(batch.target), batch.target_points)
-            said = self.expression_teacher(image, batch.target_points)
+                wanted = teachers.expression(target, points)
+            said = teachers.expression(image, points)
             terms["expression"] = ((said - wanted) / said.new_tensor(CONTROL_SCALE)).abs().mean()
         return terms
 
-    def _consistency(
-        self, appearance: Appearance, target: Tensor, pose: Tensor, dynamics: Tensor, count: int
-    ) -> Tensor:
-        """l_consist on a quarter of the batch. i: the target frame, j: the source frame; cross samples
-        lend only their codes.
+    def _code_terms(self, image: Tensor, pose: Tensor, scene: Scene) -> dict[str, Tensor]:
+        """Terms on the motion codes: what the output says again, and what z_dyn must not say."""
+        terms: dict[str, Tensor] = {}
+        count, dynamics = scene.count, scene.dynamics
+        driver = dynamics[count : 2 * count]
+        if self.losses.cycle > 0 and count > 1:
+            again = self.model.dynamics_encoder(image, pose[count : 2 * count].detach())
+            terms["cycle"] = contrastive_cycle(again, driver.detach(), driver.roll(1, 0).detach())
+        if self.losses.decorrelation > 0 and count > 1:
+            terms["decorrelation"] = decorrelation(dynamics[: 2 * count], scene.pose[: 2 * count])
+        return terms
+
+    def _adversarial_terms(self, image: Tensor, scene: Scene) -> dict[str, Tensor]:
+        if self.discriminator is None:
+            return {}
+        made, true = (
+            seen_by_discriminator(image, scene.foreground),
+            seen_by_discriminator(scene.target, scene.foreground),
+        )
+        self.fakes.append(made.detach())
+        verdict = self.discriminator(made)
+        terms = {"adversarial": generator_hinge(verdict)}
+        if self.losses.feature_matching > 0:
+            with torch.no_grad():
+                real = self.discriminator(true)
+            terms["feature_matching"] = feature_matching(real, verdict)
+        return terms
+
+    def _transfer_terms(self, appearance: Appearance, scene: Scene, pose: Tensor) -> dict[str, Tensor]:
+        """Terms on swapped codes, on a share of the batch, in one encoding and one decoding.
+
+        i is the target's frame, j the source's (VASA-1's l_consist); the other person lends its appearance, or
+        its code as what the output must not say.
         """
-        few = max(count // 4, 1)
-        pose_i, dyn_i = pose[count : count + few], dynamics[count : count + few]
-        source_j = appearance[slice(0, few)]
-        image_i = target[:few]
-        appearance_i = self.model.encode_with(image_i, image_i, pose_i, dyn_i)
-        decode = partial(self.model.decode, geometry_gradient=self.losses.geometry_gradient)
-        onto_j = decode(source_j, pose_i, source_j.dynamics).image
-        onto_i = decode(appearance_i, pose_i, source_j.dynamics).image
-        return consistency(onto_j, onto_i)
+        losses, model, count = self.losses, self.model, scene.count
+        few = self._few(count)
+        pose_j, pose_i, pose_o = pose[:few], pose[count : count + few], pose[2 * count :]
+        dyn_j, dyn_i = scene.dynamics[:few], scene.dynamics[count : count + few]
+        dyn_o = scene.dynamics[2 * count :]
+        images = torch.cat([scene.target[:few], scene.other[:few]])
+        encoded = model.encode_with(images, images, torch.cat([pose_i, pose_o]), torch.cat([dyn_i, dyn_o]))
+        at_j, at_i, at_o = appearance[slice(0, few)], encoded[slice(0, few)], encoded[slice(few, 2 * few)]
+        wanted: list[tuple[Appearance, Tensor, Tensor]] = []
+        if losses.consistency > 0:
+            wanted += [(at_j, pose_i, dyn_j), (at_i, pose_i, dyn_j)]
+            if losses.consistency_symmetric:
+                wanted += [(at_i, pose_j, dyn_i), (at_j, pose_j, dyn_i)]
+        is_crossed = losses.cross_identity > 0 or losses.cross_cycle > 0
+        if is_crossed:
+            wanted.append((at_o, pose_i, dyn_i))
+        terms: dict[str, Tensor] = {}
+        if wanted:
+            appearances, poses, codes = zip(*wanted, strict=True)
+            image = model.decode(
+                Appearance.cat(appearances),
+                torch.cat(poses),
+                torch.cat(codes),
+                geometry_gradient=losses.geometry_gradient,
+            ).image
+            pictures = list(image.chunk(len(wanted)))
+            if is_crossed:
+                terms |= self._cross_terms(pictures.pop(), scene, pose_i, dyn_i, dyn_o)
+            if pictures:
+                pairs = [consistency(a, b) for a, b in zip(pictures[::2], pictures[1::2], strict=True)]
+                terms["consistency"] = torch.stack(pairs).mean()
+        if losses.volume > 0:
+            terms["volume"] = F.l1_loss(at_j.volume.float(), at_i.volume.float())
+        return terms
+
+    def _cross_terms(
+        self, image: Tensor, scene: Scene, pose: Tensor, dynamics: Tensor, dyn_other: Tensor
+    ) -> dict[str, Tensor]:
+        """Another person under the driver's motion: it must move like the driver, and stay itself."""
+        terms: dict[str, Tensor] = {}
+        if self.losses.cross_cycle > 0:
+            again = self.model.dynamics_encoder(image, pose.detach())
+            terms["cross_cycle"] = contrastive_cycle(again, dynamics.detach(), dyn_other.detach())
+        if self.losses.cross_identity > 0 and self.teachers.identity is not None:
+            few, other_pose = len(image), scene.pose[2 * scene.count :]
+            with torch.no_grad():
+                wanted = self.teachers.identity(scene.other[:few], self._points(None, other_pose))
+            said = self.teachers.identity(image, scene.target_points[:few])
+            terms["cross_identity"] = cross_identity(wanted, said)
+        return terms
+
+
+def seen_by_discriminator(image: Tensor, foreground: Tensor | None) -> Tensor:
+    """What both phases show to the discriminator: the person, on grey where the record has a mask."""
+    return image if foreground is None else image * foreground
+
+
+def feature_boxes(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes around the features of landmarks (B, 68, 2): eyes (B, 2, 4) and mouth (B, 4), each (u0, v0, u1,
+    v1).
+    """
+    apart = (points[:, EYES[0]].mean(1) - points[:, EYES[1]].mean(1)).norm(dim=-1)[:, None]
+
+    def box(part: slice, margin: float) -> Tensor:
+        low, high = points[:, part].amin(1), points[:, part].amax(1)
+        return torch.cat([low - margin * apart, high + margin * apart], -1)
+
+    return torch.stack([box(eye, EYE_MARGIN) for eye in EYES], 1), box(MOUTH, MOUTH_MARGIN)
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Square images (B, C, S, S) at size x size, averaged over what falls together."""
+    return images if images.shape[-1] == size else F.adaptive_avg_pool2d(images, size)
 
 
 def freeze(module: nn.Module) -> nn.Module:

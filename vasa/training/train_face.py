@@ -13,18 +13,29 @@ import torch
 from torch import nn
 
 from vasa.checkpoint import Weights, load_into, load_weights, plain, save_weights
+from vasa.data.clip_pairs import ClipPairs
 from vasa.data.config import FramePairsConfig
 from vasa.data.frame_pairs import FramePairs
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
-from vasa.pretrained.expression import ExpressionNet
-from vasa.pretrained.identity import IdentityNet
+from vasa.face.volumetric.discriminator import MultiScaleDiscriminator
+from vasa.training.face_adversary import DiscriminatorStep
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.face_report import sheet, validation
 from vasa.training.face_step import FaceStep, freeze
 from vasa.training.loop import Phase, train
 from vasa.training.runtime import choose_device, to_device
+from vasa.training.teachers import Teachers, build_teachers
 
 PREVIEW_SAMPLES = 6
+TEACHER_OF = {
+    "perceptual": "perceptual",
+    "face": "face",
+    "gaze": "gaze",
+    "identity": "cross_identity",
+    "expression": "expression",
+}
+"""Frozen networks, and the loss that each serves."""
+Pairs = FramePairs | ClipPairs
 
 
 def held_out(pairs: FramePairsConfig, num_identities: int) -> FramePairs:
@@ -41,10 +52,21 @@ def held_out(pairs: FramePairsConfig, num_identities: int) -> FramePairs:
     )
 
 
+def training_pairs(run: TrainFaceRun) -> Pairs:
+    return ClipPairs(run.clips) if run.data == "clips" else FramePairs(run.pairs)
+
+
+def validation_pairs(run: TrainFaceRun) -> Pairs:
+    """Of people that training does not show."""
+    if run.data == "clips":
+        return ClipPairs(replace(run.clips, split="validation", colour_jitter=0.0))
+    return held_out(run.pairs, run.validation_identities)
+
+
 def train_face(run: TrainFaceRun) -> Path:
     """Trains the volumetric face space of a run; returns the exported file. The same run again resumes."""
     torch.manual_seed(run.loop.seed)
-    pairs, judged = FramePairs(run.pairs), held_out(run.pairs, run.validation_identities)
+    pairs, judged = training_pairs(run), validation_pairs(run)
     pairs.prepare()
     judged.prepare()
     model = FaceAutoencoder(run.face)
@@ -53,20 +75,12 @@ def train_face(run: TrainFaceRun) -> Path:
     if run.init_pose is not None:
         load_into(model.pose_encoder, _part(load_weights(run.init_pose), "pose_encoder."), "the pose encoder")
     if run.freeze_motion:
-        freeze(model.pose_encoder)
         freeze(model.dynamics_encoder)
+    if run.freeze_motion or run.freeze_pose:
+        freeze(model.pose_encoder)
     device = choose_device(run.loop.device)
-    losses = run.losses
-    identity = IdentityNet.from_pretrained(losses.identity_teacher) if losses.identity_teacher else None
-    expression = (
-        ExpressionNet.from_pretrained(losses.expression_teacher) if losses.expression_teacher else None
-    )
-    step = FaceStep(
-        model,
-        losses,
-        identity.to(device) if identity else None,
-        expression.to(device) if expression else None,
-    )
+    weights = {name: getattr(run.losses, loss) for name, loss in TEACHER_OF.items()}
+    phases = _phases(run, model, build_teachers(run.teachers, weights, device, run.licence))
     exported = Path(run.run_dir) / "face.safetensors"
 
     def export(done: int, averages: Mapping[str, nn.Module]) -> None:
@@ -86,7 +100,7 @@ def train_face(run: TrainFaceRun) -> Path:
 
     train(
         run.loop,
-        [Phase("face", model, step, run.optimizer)],
+        phases,
         lambda number: pairs.batch_at(number, run.loop.batch_size),
         run.run_dir,
         ema={"face": model},
@@ -96,6 +110,27 @@ def train_face(run: TrainFaceRun) -> Path:
         config=plain(run),
     )
     return exported
+
+
+def _phases(run: TrainFaceRun, model: FaceAutoencoder, teachers: Teachers) -> list[Phase]:
+    """The generator's phase, and the discriminator's where a loss needs one."""
+
+    def size_at(step: int) -> int:
+        return run.low_size if step < run.low_steps else run.face.size
+
+    if run.losses.adversarial <= 0:
+        return [Phase("face", model, FaceStep(model, run.losses, size_at, teachers), run.optimizer)]
+    discriminator = MultiScaleDiscriminator(run.discriminator)
+    step = FaceStep(model, run.losses, size_at, teachers, discriminator)
+    return [
+        Phase("face", model, step, run.optimizer),
+        Phase(
+            "discriminator",
+            discriminator,
+            DiscriminatorStep(discriminator, step),
+            run.discriminator_optimizer,
+        ),
+    ]
 
 
 def _part(weights: Weights, prefix: str) -> Weights:

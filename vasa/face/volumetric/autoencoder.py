@@ -150,7 +150,8 @@ class FaceAutoencoder(nn.Module):
         self.pose_encoder = PoseEncoder(config)
         self.dynamics_encoder = DynamicsEncoder(config)
         self.source_condition, self.driver_condition = WarpCondition(config), WarpCondition(config)
-        self.source_warp, self.driver_warp = WarpGenerator(config), WarpGenerator(config)
+        self.source_warp = WarpGenerator(config)
+        self.driver_warp = WarpGenerator(config, config.volume_channels if config.driver_adds else 0)
         self.refiner = VolumeRefiner(config)
         self.decoder = Decoder(config)
         for side in self._volume_sides():
@@ -282,7 +283,7 @@ class FaceAutoencoder(nn.Module):
         with torch.autocast(small.device.type, enabled=False):
             grid = seen_from_canonical(voxels, pose.float())
         canonical = sample_volume(seen, grid)
-        canonical = sample_volume(canonical, voxels + offsets)
+        canonical = sample_volume(canonical, voxels + offsets.permute(0, 2, 3, 4, 1))
         volume = self.refiner(canonical)
         return Appearance(
             volume,
@@ -345,11 +346,13 @@ class FaceAutoencoder(nn.Module):
         flows composed.
         """
         side = appearance.volume.shape[-1]
-        offsets = self.driver_warp(self.driver_condition(dynamics, appearance.identity), side)
+        fields = self.driver_warp(self.driver_condition(dynamics, appearance.identity), side)
         with torch.autocast(pose.device.type, enabled=False):
             canonical = canonical_from_seen(self._grid(side), pose.float())
-            shift = sample_volume(offsets.permute(0, 4, 1, 2, 3), canonical, padding="border")
-        return sample_volume(appearance.volume, canonical + shift.permute(0, 2, 3, 4, 1))
+            fields = sample_volume(fields, canonical, padding="border")
+        shift, added = fields[:, :3], fields[:, 3:]
+        posed = sample_volume(appearance.volume, canonical + shift.permute(0, 2, 3, 4, 1))
+        return posed + added if self.config.driver_adds else posed
 
     def _base(self, appearance: Appearance, pose: Tensor, dynamics: Tensor) -> Base:
         reading = self.dynamics_encoder.controls
@@ -374,10 +377,9 @@ class FaceAutoencoder(nn.Module):
         flow = base.flow + decoded.flow * (1 - (1 - PHOTO_RESIDUAL) * photograph)
         warped = sample_image(appearance.small.float(), flow)
         alpha = base.synthesis[:, None] * torch.sigmoid(decoded.mask_logit)
-        if bool(photograph.any()):
-            maps = dict(zip(MAP_NAMES, base.maps.split(1, 1), strict=True))
-            share = PHOTO_SYNTHESIS + (1 - PHOTO_PAINT - PHOTO_SYNTHESIS) * maps["mouth_inside"]
-            alpha = alpha * (1 - (1 - share) * photograph * maps["front"])
+        maps = dict(zip(MAP_NAMES, base.maps.split(1, 1), strict=True))
+        share = PHOTO_SYNTHESIS + (1 - PHOTO_PAINT - PHOTO_SYNTHESIS) * maps["mouth_inside"]
+        alpha = alpha * (1 - (1 - share) * photograph * maps["front"])  # as it is where photograph is 0
         correction = alpha * decoded.colour
         painted = paint_mouth(warped, base)
         if appearance.side == self.size:

@@ -1,7 +1,7 @@
 """P and G2D of MegaPortraits (fig. 9d): a posed volume to an image, or, with source pixels, to
 corrections of the geometric warp.
 
-In the paper's sizes: reshape to 1536 and 1x1 to 512 at 64 x 64, eight blocks, three doublings to 256, 128, 64.
+In the paper's sizes: reshape to 1536 and 1x1 to 512 at 64 x 64, eight blocks, doublings to 256, 128, 64.
 Ours: tanh to [-1, 1] instead of a sigmoid to [0, 1], and with pixel_shuffle > 1 the last doublings are one
 sub-pixel head, because full width at full size is most of the memory traffic.
 """

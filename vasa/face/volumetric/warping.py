@@ -66,14 +66,14 @@ def canonical_from_seen(grid: Tensor, pose: Tensor) -> Tensor:
 
 
 class WarpGenerator(nn.Module):
-    """Condition (B, id_channels, 4, 4) -> offsets (B, D, H, W, 3) within +-warp_reach, zero at the start
-    (fig. 9b).
+    """Condition (B, id_channels, 4, 4) -> fields (B, 3 + extra, D, H, W), zero at the start (fig. 9b): offsets
+    within +-warp_reach, then, where asked for, features to add to the volume.
 
     Each doubling comes after its block, as drawn, so nothing wider than widths[-1] channels ever has the
     volume's full size.
     """
 
-    def __init__(self, config: FaceConfig) -> None:
+    def __init__(self, config: FaceConfig, extra: int = 0) -> None:
         super().__init__()
         widths, channels = config.warp_widths, config.identity_channels
         self.start = nn.Conv2d(channels, widths[0] * CODE_SIDE, 1)
@@ -82,7 +82,7 @@ class WarpGenerator(nn.Module):
             for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
         self.norm = group_norm(widths[-1])
-        self.out = nn.Conv3d(widths[-1], 3, 3, padding=1)
+        self.out = nn.Conv3d(widths[-1], 3 + extra, 3, padding=1)
         assert self.out.bias is not None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -94,11 +94,11 @@ class WarpGenerator(nn.Module):
         for block in self.blocks:
             deeper = 2 if x.shape[2] < self.depth else 1
             x = F.interpolate(block(x, condition), scale_factor=(deeper, 2, 2), mode="trilinear")
-        offsets = self.out(relu(self.norm(x))).float().tanh() * self.reach
+        fields = self.out(relu(self.norm(x))).float()
+        offsets = fields[:, :3].tanh() * self.reach
+        fields = torch.cat([offsets, fields[:, 3:]], 1) if fields.shape[1] > 3 else offsets
         wanted = (self.depth, size or self.size, size or self.size)
-        if offsets.shape[2:] != wanted:
-            offsets = F.interpolate(offsets, wanted, mode="trilinear")
-        return rearrange(offsets, "b c d h w -> b d h w c")
+        return fields if fields.shape[2:] == wanted else F.interpolate(fields, wanted, mode="trilinear")
 
 
 class WarpCondition(nn.Module):
