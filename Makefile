@@ -9,8 +9,9 @@ export VASA_IMAGE := $(value image)
 export VASA_AUDIO := $(value audio)
 export VASA_OUTPUT := $(value output)
 export VASA_ARGS := $(value ARGS)
+export VASA_GPUS := $(value gpus)
 
-.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo table calibrate
+.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo table calibrate benchmark plan-training
 
 help:
 	@echo 'make demo                            a synthetic portrait speaks: outputs/demo/demo.mp4'
@@ -24,6 +25,9 @@ help:
 	@echo 'make table                           measures checkpoints/demo beside real video and baselines: outputs/synthetic'
 	@echo 'make calibrate                       which metric sees which fault, on synthetic truth: outputs/calibration;'
 	@echo '                                     ARGS="i3d=FILE sync.weights=FILE" repeats it with real weights'
+	@echo 'make benchmark                       what a frame costs, beside other systems: outputs/benchmark;'
+	@echo '                                     ARGS="face=[default,paper]"'
+	@echo 'make plan-training gpus=8xA100       hours, memory and disk of training stage 1'
 	@echo 'make lint                            ruff and mypy'
 	@echo 'make install                         only sets up .venv, which every other target does by itself'
 	@echo 'Options of a script: .venv/bin/python scripts/infer.py --help'
@@ -100,6 +104,12 @@ table: $(INSTALLED)
 	@$(PYTHON) scripts/make_jobs.py experiment=synthetic
 	@$(PYTHON) scripts/infer.py jobs=outputs/synthetic/jobs.jsonl workers=2
 	@$(PYTHON) scripts/eval.py experiment=synthetic
+
+benchmark: $(INSTALLED)
+	@set -f; $(PYTHON) scripts/benchmark.py $$VASA_ARGS
+
+plan-training: $(INSTALLED)
+	@set -f; $(PYTHON) scripts/plan_training.py $${VASA_GPUS:+"gpus=$$VASA_GPUS"} $$VASA_ARGS
 
 calibrate: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/calibrate.py $$VASA_ARGS

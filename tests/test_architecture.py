@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preprocess": BASE | {"data", "pretrained"},
     "inference": BASE | {"data", "face", "motion", "preprocess", "pretrained"},
     "training": BASE | {"data", "face", "losses", "metrics", "motion", "nn", "pretrained"},
+    "benchmark": BASE
+    | {"data", "face", "inference", "losses", "metrics", "motion", "nn", "pretrained", "training"},
     "options": set(),
 }
 TORCH_FREE = {"vasa.config", "vasa.options"}

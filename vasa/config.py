@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vasa.benchmark.config import BenchmarkRun, PlanTrainingRun
 from vasa.data.synthetic.config import PreviewRun
 from vasa.inference.config import BundleRun, InferRun, MakeJobsRun
 from vasa.metrics.config import BenchmarkDemoRun, CalibrateRun, EvalRun
@@ -50,6 +51,8 @@ RUNS: dict[str, type] = {
     "preprocess": PreprocessRun,
     "train_judges": TrainJudgesRun,
     "benchmark_demo": BenchmarkDemoRun,
+    "benchmark": BenchmarkRun,
+    "plan_training": PlanTrainingRun,
     "train_face": TrainFaceRun,
     "encode_motion": EncodeMotionRun,
     "train_motion": TrainMotionRun,

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+
+def _names(text: str) -> list[str]:
+    """``[a,b]`` or ``a,b`` -> the names."""
+    names = [name.strip() for name in text.strip("[] ").split(",")]
+    if not all(names):
+        raise ValueError(f"face is {text!r}; wanted names of configs/face such as default,paper.")
+    return names
 
 
 @dataclass(kw_only=True, slots=True)
 class BenchmarkRun:
     """What a frame of each network costs, counted and measured."""
 
-    # files of configs/face, measured in turns so that their ratios hold on a busy machine
-    face: list[str] = field(default_factory=lambda: ["demo", "fast", "default", "paper"])
+    # names of configs/face, with commas; measured in turns, so that their ratios hold on a busy machine
+    face: str = "demo,fast,default,paper"
     output: Path = Path("outputs/benchmark")  # folder of face.json and face.md
     rounds: int = 3  # of CPU time, whose median counts; 0 only counts operations
     gpu_batch: int = 8  # frames, and training samples, of the batched measurements on a CUDA device
     gpu_seconds: float = 3.0  # of each measurement there
 
     def __post_init__(self) -> None:
-        if not self.face:
-            raise ValueError("face is empty; wanted names such as [default,paper].")
         if self.rounds < 0 or self.gpu_batch < 1 or self.gpu_seconds <= 0:
             raise ValueError(
-                f"rounds is {self.rounds}, gpu_batch {self.gpu_batch}, gpu_seconds {self.gpu_seconds}; wanted "
-                "at least 0, at least 1 and more than 0."
+                f"rounds is {self.rounds}, gpu_batch {self.gpu_batch}, gpu_seconds {self.gpu_seconds}; "
+                "wanted at least 0, at least 1 and more than 0."
             )
+
+    @property
+    def faces(self) -> list[str]:
+        return _names(self.face)
 
 
 @dataclass(kw_only=True, slots=True)
 class PlanTrainingRun:
     """Hours, memory and disk that training stage 1 takes on given GPUs, from counted operations."""
 
-    face: list[str] = field(default_factory=lambda: ["paper", "paper_256", "default"])  # of configs/face
+    face: str = "paper,paper_256,default"  # names of configs/face, with commas
     gpus: str = "4xA6000"  # number x name: A6000, A100, H100, H200 or 4090
     # GLOBAL; null: MegaPortraits', 24 up to 256 px and 16 above
     batch: int | None = None
@@ -44,8 +54,6 @@ class PlanTrainingRun:
     keep_states: int = 3  # training states on disk at once, one of them being written
 
     def __post_init__(self) -> None:
-        if not self.face:
-            raise ValueError("face is empty; wanted names such as [default,paper].")
         if not 0 < self.efficiency_low <= self.efficiency_high <= 1:
             raise ValueError(
                 f"efficiency_low is {self.efficiency_low} and efficiency_high {self.efficiency_high}; wanted "
@@ -55,6 +63,10 @@ class PlanTrainingRun:
             raise ValueError("batch, steps, transfer_every and keep_states must be at least 1.")
         if not 0 <= self.transfer_share <= 1 or self.video_hours < 0:
             raise ValueError(
-                f"transfer_share is {self.transfer_share}, video_hours {self.video_hours}; wanted 0 to 1, and "
-                "at least 0."
+                f"transfer_share is {self.transfer_share}, video_hours {self.video_hours}; "
+                "wanted 0 to 1, and at least 0."
             )
+
+    @property
+    def faces(self) -> list[str]:
+        return _names(self.face)

@@ -6,7 +6,6 @@ is what runs once for a portrait. FLOPs, traffic and peak are defined in meter.p
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -34,11 +33,8 @@ def ready_face(config: FaceConfig) -> FaceAutoencoder:
 
 
 def count(config: FaceConfig) -> FaceCost:
-    """Operations of one portrait and of one frame in fp32, whatever their size, without computing them.
-
-    With source pixels they are computed: that path looks at its data.
-    """
-    with nullcontext() if config.source_pixels else fake_tensors(), torch.no_grad():
+    """Operations of one portrait and of one frame in fp32, whatever their size, without computing them."""
+    with fake_tensors(), torch.no_grad():
         face = ready_face(config)
         image = torch.zeros(1, 3, config.size, config.size)
         motion = torch.zeros(1, face.layout.width)

@@ -24,6 +24,7 @@ TO_CONV5_1 = {19: 30, 16: 26}
 """Modules of torchvision's VGG19 and VGG16 up to the ReLU behind conv5_1, the deepest layer a loss reads."""
 IMAGE_SCALES, FACE_SCALES = 4, 2
 """Halvings at which VGG19 and the face network look (MegaPortraits' authors' code)."""
+SMALLEST = 16
 CROP, SMALL_CROP = 224, 112
 """px of aligned face crops for the VGG networks, and for face recognition."""
 
@@ -47,8 +48,9 @@ class Judges(nn.Module):
 
 
 def _pyramid(images: Tensor, scales: int) -> list[Tensor]:
+    """Images at each halving, down to what survives the networks' four poolings."""
     levels = [images]
-    for _ in range(scales - 1):
+    while len(levels) < scales and levels[-1].shape[-1] >= 2 * SMALLEST:
         levels.append(F.avg_pool2d(levels[-1], 2))
     return levels
 
@@ -93,29 +95,31 @@ class Step:
         loss = _distance(self.judges(image), wanted) + _same(again, dynamics[count:])
         return loss + torch.stack(matching + fooled).sum(), image
 
-    def swaps(self, source: Tensor, target: Tensor, other: Tensor) -> Tensor:
-        """What comes on top for a sample whose codes are swapped: two more encodings, three decodings."""
+    @torch.no_grad()
+    def codes(self, source: Tensor, target: Tensor) -> tuple[Appearance, Tensor, Tensor]:
+        """What ``main`` has made already when codes are swapped: the source's appearance, and pose and
+        dynamics of sources then targets.
+        """
+        pose, dynamics = self.face.motion_codes(torch.cat([source, target]))
         count = len(source)
-        with torch.no_grad():  # these codes and this appearance are there from ``main``
-            pose, dynamics = self.face.motion_codes(torch.cat([source, target]))
-            own = self.face.encode_with(source, source, pose[:count], dynamics[:count])
+        return self.face.encode_with(source, source, pose[:count], dynamics[:count]), pose, dynamics
+
+    def swaps(self, known: tuple[Appearance, Tensor, Tensor], target: Tensor, other: Tensor) -> Tensor:
+        """What comes on top for samples whose codes are swapped: two more encodings, three decodings."""
+        own, pose, dynamics = known
+        count = len(target)
         other_pose, other_dynamics = self.face.motion_codes(other)
         pose_i, dyn_i, dyn_j = pose[count:], dynamics[count:], dynamics[:count]
-        at = self.face.encode_with(
-            torch.cat([target, other]),
-            torch.cat([target, other]),
-            torch.cat([pose_i, other_pose]),
-            torch.cat([dyn_i, other_dynamics]),
-        )
-        images = self.face.decode(
-            Appearance.cat([own, at]), pose_i.repeat(3, 1), torch.cat([dyn_j, dyn_j, dyn_i])
-        ).image
-        onto_j, onto_i, crossed = images.chunk(3)
+        images = torch.cat([target, other])
+        poses, codes = torch.cat([pose_i, other_pose]), torch.cat([dyn_i, other_dynamics])
+        appearance = Appearance.cat([own, self.face.encode_with(images, images, poses, codes)])
+        made = self.face.decode(appearance, pose_i.repeat(3, 1), torch.cat([dyn_j, dyn_j, dyn_i])).image
+        onto_j, onto_i, crossed = made.chunk(3)
         with torch.no_grad():
-            known = self.judges.identity(_resized(other, SMALL_CROP))
+            wanted = self.judges.identity(_resized(other, SMALL_CROP))
         seen = self.judges.identity(_resized(crossed, SMALL_CROP))
         again = self.face.motion_codes(crossed)[1]
-        return (onto_j - onto_i).abs().mean() + _same(seen, known) + _same(again, dyn_i)
+        return (onto_j - onto_i).abs().mean() + _same(seen, wanted) + _same(again, dyn_i)
 
     def adversary(self, image: Tensor, target: Tensor) -> Tensor:
         """The discriminator's hinge loss on what ``main`` made."""

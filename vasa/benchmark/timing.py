@@ -10,6 +10,7 @@ import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -39,11 +40,12 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def seconds_of(call: Callable[[], Any]) -> Seconds:
+def seconds_of(call: Callable[[], Any]) -> tuple[Any, Seconds]:
+    """What a call returns, and the processor time that this process spent on it."""
     before = resource.getrusage(resource.RUSAGE_SELF)
-    call()
+    result = call()
     after = resource.getrusage(resource.RUSAGE_SELF)
-    return Seconds(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime)
+    return result, Seconds(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime)
 
 
 def _middle(times: list[Seconds]) -> Seconds:
@@ -53,22 +55,22 @@ def _middle(times: list[Seconds]) -> Seconds:
 @torch.no_grad()
 def cpu_times(configs: Mapping[str, FaceConfig], rounds: int) -> dict[str, dict[str, Seconds]]:
     """Per config: ``source_fp32`` (one run), and the medians ``frame_fp32`` and ``frame_bf16`` (autocast)."""
-    frames, found = {}, {}
+    frames: dict[str, Callable[[], Any]] = {}
+    found: dict[str, dict[str, Seconds]] = {}
     with _one_thread():
         for name, config in configs.items():
             torch.manual_seed(0)
             face = ready_face(config)
             image = torch.rand(1, 3, config.size, config.size) * 2 - 1
-            kept: list[Any] = []
-            found[name] = {"source_fp32": seconds_of(lambda f=face, i=image, k=kept: k.append(f.encode(i)))}
-            motion = face.own_motion(kept[0])
-            frames[name] = lambda f=face, a=kept[0], m=motion: f.render(a, m)
+            appearance, taken = seconds_of(partial(face.encode, image))
+            found[name] = {"source_fp32": taken}
+            frames[name] = partial(face.render, appearance, face.own_motion(appearance))
         times: dict[tuple[str, str], list[Seconds]] = {}
         for turn in range(rounds + 1):
             for name, frame in frames.items():
                 for precision, dtype in PRECISIONS.items():
                     with torch.autocast("cpu", dtype, enabled=precision != "fp32"):
-                        taken = seconds_of(frame)
+                        _, taken = seconds_of(frame)
                     if turn:  # the first only warms up
                         times.setdefault((name, precision), []).append(taken)
     for (name, precision), taken_all in times.items():

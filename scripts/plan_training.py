@@ -1,0 +1,22 @@
+"""Hours, memory and disk of stage 1 on given GPUs: ``python scripts/plan_training.py gpus=8xA100``.
+
+Counts the operations of a training step without computing them, for the named files of configs/face, and
+prints a table. Needs no GPU.
+"""
+
+import sys
+
+from vasa.benchmark.config import PlanTrainingRun
+from vasa.config import load, main
+
+
+@main("plan_training")
+def run(cfg: PlanTrainingRun) -> None:
+    from vasa.benchmark.plan import markdown, plan
+
+    plans = [plan(name, load("train_face", [f"face={name}"]).face, cfg) for name in cfg.faces]
+    sys.stdout.write(markdown(plans, cfg))
+
+
+if __name__ == "__main__":
+    run()
