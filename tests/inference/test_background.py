@@ -30,6 +30,9 @@ class LeftIsPerson:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
+    def fitted(self, picture):
+        return self
+
     def alpha(self, images):
         self.batches.append(len(images))
         alpha = torch.zeros(len(images), 1, *images.shape[2:])
@@ -49,7 +52,7 @@ def test_frames_are_the_carried_ones_where_the_person_is_and_the_plate_elsewhere
     composed = frames_of(talking_face, portrait)
     assert talking_face.matte.batches == [1, 8, 8, 8, 1]
     assert (composed[:, :, :15] == carried[:, :, :15]).all()
-    plate = ((portrait.plate[0].permute(1, 2, 0) + 1) * 127.5).round().numpy().astype(int)
+    plate = ((portrait.backdrop.plate[0].permute(1, 2, 0) + 1) * 127.5).round().numpy().astype(int)
     assert (composed[:, :, 15:] == plate[:, 15:]).all()
     assert (carried[:, :8, 15:] != composed[:, :8, 15:]).any()  # the stand-in draws its bars right across
     assert (plate[:, 17:] == portrait.picture[:, 17:]).all()
@@ -102,6 +105,6 @@ def test_a_list_is_made_again_when_the_background_changes(talking_face, picture,
     carried, plate = (
         JobRunner(talking_face, InferRun(background=kind), tmp_path) for kind in ("carried", "plate")
     )
-    assert carried._prepared(job).plate is None and plate._prepared(job).plate is not None
+    assert carried._prepared(job).backdrop is None and plate._prepared(job).backdrop is not None
     assert "background" not in carried.stamp(job)["made_by"]
     assert plate.stamp(job)["made_by"]["background"] == "plate"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vasa.geometry import pixel_grid
-from vasa.preprocess.plate import background_plate, compose, fill
+from vasa.preprocess.plate import Backdrop, background_plate, fill
 
 SIZES = [(64, 64), (37, 50)]
 
@@ -51,10 +51,24 @@ def test_a_picture_without_any_background_is_its_own_plate() -> None:
     assert not torch.equal(plate[1], picture[1])
 
 
+class TopIsPerson:
+    """Fitted, it takes the upper half for the person; a quarter of everything in frames that are light."""
+
+    name = "top"
+
+    def fitted(self, picture: torch.Tensor) -> TopIsPerson:
+        return TopIsPerson()
+
+    def alpha(self, images: torch.Tensor) -> torch.Tensor:
+        alpha = torch.zeros(len(images), 1, *images.shape[-2:])
+        alpha[:, :, : images.shape[-2] // 2] = 1
+        return alpha.where(images.mean((1, 2, 3), keepdim=True) < 0.9, torch.tensor(0.25))
+
+
 def test_frames_lie_over_the_plate_by_their_alpha() -> None:
-    frames, plate = torch.rand(2, 3, 4, 4), torch.rand(1, 3, 4, 4)
-    alpha = torch.zeros(2, 1, 4, 4)
-    alpha[0, :, :2], alpha[1] = 1.0, 0.25
-    out = compose(frames, alpha, plate)
+    backdrop = Backdrop.of(torch.rand(1, 3, 4, 4) - 1, TopIsPerson())
+    plate = backdrop.plate
+    frames = torch.stack([torch.rand(3, 4, 4), torch.ones(3, 4, 4)])
+    out = backdrop.behind(frames)
     assert torch.equal(out[0, :, :2], frames[0, :, :2]) and torch.equal(out[0, :, 2:], plate[0, :, 2:])
     assert torch.allclose(out[1], 0.25 * frames[1] + 0.75 * plate[0])

@@ -40,7 +40,7 @@ from vasa.motion.config import MotionConfig
 from vasa.motion.windows import MotionGenerator
 from vasa.preprocess.align import FaceAligner, FoundFace
 from vasa.preprocess.crop import cut
-from vasa.preprocess.plate import background_plate, compose
+from vasa.preprocess.plate import Backdrop
 from vasa.pretrained.config import DetectorConfig, MatteConfig, SpeechConfig
 from vasa.pretrained.matte import Matte, build_matte
 from vasa.pretrained.speech import SpeechEncoder, build_speech_encoder
@@ -80,7 +80,7 @@ class MotionSource(Protocol):
 @dataclass(slots=True)
 class Portrait:
     """A portrait made ready once, for any number of videos. picture: its crop, uint8 (H, H, 3). motion:
-    (1, E), its own. plate: (1, 3, H, H) in [-1, 1], what frames are laid over; None: they stay as rendered.
+    (1, E), its own. backdrop: what frames are laid over; None: they stay as rendered.
     """
 
     picture: np.ndarray
@@ -88,7 +88,7 @@ class Portrait:
     appearance: Any
     motion: Tensor
     seconds: float
-    plate: Tensor | None = None
+    backdrop: Backdrop | None = None
 
 
 @dataclass(slots=True)
@@ -208,8 +208,8 @@ class TalkingFace:
             points = torch.from_numpy(found.crop.to_crop(found.points)).float().to(self.device)[None]
         appearance = self.face.encode(pixels, points, keep_expression)
         motion = self.face.own_motion(appearance)
-        plate = background_plate(pixels, self.matte.alpha(pixels)) if background == "plate" else None
-        return Portrait(picture, found, appearance, motion, time.perf_counter() - started, plate)
+        backdrop = Backdrop.of(pixels, self.matte) if background == "plate" else None
+        return Portrait(picture, found, appearance, motion, time.perf_counter() - started, backdrop)
 
     def generate(
         self,
@@ -321,8 +321,8 @@ class TalkingFace:
                 with torch.inference_mode(), fast_precision(self.device):
                     started = time.perf_counter()
                     images = self.face.render(portrait.appearance, part).float()
-                    if portrait.plate is not None:
-                        images = compose(images, self.matte.alpha(images), portrait.plate)
+                    if portrait.backdrop is not None:
+                        images = portrait.backdrop.behind(images)
                     pixels = (
                         ((images + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
                     )

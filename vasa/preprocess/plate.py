@@ -5,16 +5,21 @@ of prediction and target only, so what lies behind teaches nothing; predicting i
 quality in the paper's ablation. At test the person is matted with MODNet and Graphonomy, the hole is
 inpainted with LaMa, once, and each frame is composed over that plate.
 
-Here it is the same, at inference. We differ: one matte does both jobs (pretrained/matte.py),
-and the hole is filled by the smoothest continuation of what is around it, which suits the blurred and plain
-backgrounds of portraits and no others: a bookshelf is continued as fog. Knows of images and mattes only.
+Here it is the same, at inference. We differ: one matte does both jobs (pretrained/matte.py), and the hole is
+filled by the smoothest continuation of what is around it, which suits the blurred and plain backgrounds of
+portraits and no others: a bookshelf is continued as fog. Knows of images and mattes only.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vasa.pretrained.matte import Matte
 
 DILATION = 0.04
 """How far beyond its matte a person is taken to reach, in widths of the picture: hair and shadow that the
@@ -24,6 +29,24 @@ BACKGROUND_ALPHA = 0.1
 """Alpha below which a pixel is only background."""
 SMOOTHINGS = 4
 """Steps of diffusion on each level of the pyramid; they take away the blocks that enlarging leaves."""
+
+
+@dataclass(slots=True)
+class Backdrop:
+    """What is behind a portrait's frames. plate: (1, 3, H, W) in [-1, 1]. matte: fitted to the portrait."""
+
+    plate: Tensor
+    matte: Matte
+
+    @classmethod
+    def of(cls, picture: Tensor, matte: Matte) -> Self:
+        """The backdrop of a portrait (1, 3, H, W)."""
+        fitted = matte.fitted(picture)
+        return cls(background_plate(picture, fitted.alpha(picture)), fitted)
+
+    def behind(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) of the portrait, laid over the plate by their mattes."""
+        return torch.lerp(self.plate.expand_as(frames), frames, self.matte.alpha(frames))
 
 
 def background_plate(picture: Tensor, alpha: Tensor) -> Tensor:
@@ -54,8 +77,3 @@ def fill(image: Tensor, known: Tensor) -> Tensor:
     for _ in range(SMOOTHINGS):
         guess = F.avg_pool2d(F.pad(known * image + (1 - known) * guess, (1, 1, 1, 1), "replicate"), 3, 1)
     return known * image + (1 - known) * guess
-
-
-def compose(frames: Tensor, alpha: Tensor, plate: Tensor) -> Tensor:
-    """frames (B, 3, H, W) by their alpha (B, 1, H, W) over a plate (1, 3, H, W)."""
-    return torch.lerp(plate.expand_as(frames), frames, alpha)

@@ -2,12 +2,14 @@
 
 Two ways behind one interface: MODNet (Ke et al. 2022) from a local ONNX file, the matting network that
 MegaPortraits uses too, and a tiny network of our own, trained on procedural people, that is always there.
-Both see one frame at a time, so neither smears a matte over time. What is done with mattes:
-preprocess/plate.py.
+Ours holds the outline of a head and its shoulders on photographs, but loses parts of long hair lying on them,
+and knows no strands. Both see one frame at a time, so neither smears a matte over time. What is done with
+mattes: preprocess/plate.py.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -26,6 +28,18 @@ MODNET_SIDE_PX = 512
 """Shorter side of what MODNet sees, as its authors' own inference has it; both sides in multiples of 32."""
 MODNET_STEP_PX = 32
 
+SURE_NOT, SURE = 0.15, 0.55
+"""Probabilities of our network between which alpha runs from 0 to 1. It doubts hair on photographs, and a
+wall shining through hair shows more than a little of the frame's own wall beside it.
+"""
+
+GAP = 0.08
+"""Gaps in a matte below this width, in widths of the picture, are closed: holes in hair, mostly."""
+SHADES = 12  # of each of red, green and blue that are told apart
+MOST_EVIDENCE = 3.0
+"""Largest log odds of a colour, and of the network where it is fitted to a portrait, for either side."""
+FIT_ROUNDS = 2
+
 
 class Matte(Protocol):
     """name: what reports call this way of matting."""
@@ -34,6 +48,10 @@ class Matte(Protocol):
 
     def alpha(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] -> (B, 1, H, W) in [0, 1], 1 where the person is."""
+        ...
+
+    def fitted(self, picture: Tensor) -> Matte:
+        """What mattes frames of the person in a picture (1, 3, H, W) better than it mattes everybody's."""
         ...
 
 
@@ -96,13 +114,61 @@ class MatteNet(nn.Module):
     @torch.no_grad()
     def alpha(self, images: Tensor) -> Tensor:
         """See ``Matte``. Square frames in the crop rule's framing; enlarged from the network's size."""
-        alpha = self(_resize(images.float(), self.config.size, self.config.size)).sigmoid()
-        return _resize(alpha, *images.shape[-2:])
+        return self.finished(self(self.seen(images)), *images.shape[-2:])
+
+    @torch.no_grad()
+    def fitted(self, picture: Tensor) -> PortraitMatte:
+        """See ``Matte``: the colours of person and background, which the network's own matte tells apart, are
+        weighed with what the network says; twice, as the colours make the matte better.
+        """
+        seen = self.seen(picture)
+        logits = self(seen)
+        person = logits.sigmoid()
+        for _ in range(FIT_ROUNDS):
+            fitted = PortraitMatte(self, _evidence(seen, person))
+            person = fitted.weighed(logits, seen).sigmoid()
+        return fitted
+
+    def seen(self, images: Tensor) -> Tensor:
+        """Images at the network's size."""
+        return _resize(images.float(), self.config.size, self.config.size)
+
+    def finished(self, logits: Tensor, height: int, width: int) -> Tensor:
+        """Logits at the network's size -> alpha (B, 1, height, width)."""
+        person = _closed(logits.sigmoid(), round(GAP / 2 * self.config.size))
+        return ((_resize(person, height, width) - SURE_NOT) / (SURE - SURE_NOT)).clamp(0, 1)
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
         """Reads a network this project trained. Raises: FileNotFoundError, CheckpointError."""
         return load_network(cls, MatteNetConfig, path)
+
+
+@dataclass(slots=True)
+class PortraitMatte:
+    """Our network with the colours of one portrait. evidence: (1, 1, N, N, N) log odds that a pixel of some
+    blue, green and red (in this order, along the axes) is the person's.
+    """
+
+    network: MatteNet
+    evidence: Tensor
+    name = MatteNet.name
+
+    @torch.no_grad()
+    def alpha(self, images: Tensor) -> Tensor:
+        """See ``Matte``."""
+        seen = self.network.seen(images)
+        return self.network.finished(self.weighed(self.network(seen), seen), *images.shape[-2:])
+
+    def fitted(self, picture: Tensor) -> PortraitMatte:
+        """See ``Matte``."""
+        return self.network.fitted(picture)
+
+    def weighed(self, logits: Tensor, seen: Tensor) -> Tensor:
+        """Logits (B, 1, S, S) of images (B, 3, S, S) with the evidence of their colours."""
+        colours = seen.permute(0, 2, 3, 1)[None]  # (1, B, S, S, 3): the frames lie along the depth
+        found = F.grid_sample(self.evidence, colours, padding_mode="border", align_corners=True)
+        return logits.clamp(-MOST_EVIDENCE, MOST_EVIDENCE) + found[0, 0, :, None]
 
 
 class ModNet:
@@ -139,6 +205,32 @@ class ModNet:
         mattes = [self._session.run(None, {self._input: seen[i : i + 1]})[0] for i in range(len(seen))]
         alpha = torch.from_numpy(np.concatenate(mattes)).float().clamp(0, 1)
         return _resize(alpha, height, width).to(images.device)
+
+    def fitted(self, picture: Tensor) -> ModNet:
+        """See ``Matte``: it needs no help."""
+        return self
+
+
+def _closed(x: Tensor, reach: int) -> Tensor:
+    """x (B, 1, H, W) with what is less than all around it, and at most 2 reach pixels wide, made as much."""
+    window = 2 * reach + 1
+    wide = F.max_pool2d(F.pad(x, (2 * reach,) * 4, "replicate"), window, 1)
+    return -F.max_pool2d(-wide, window, 1)
+
+
+def _evidence(seen: Tensor, person: Tensor) -> Tensor:
+    """Log odds (1, 1, N, N, N) of colours: how often the person (1, 1, S, S) has them against the rest of a
+    picture (1, 3, S, S).
+    """
+    red, green, blue = ((seen[0] + 1) / 2 * (SHADES - 1)).round().long().clamp(0, SHADES - 1)
+    place = ((blue * SHADES + green) * SHADES + red).flatten()
+
+    def shares(weights: Tensor) -> Tensor:
+        counts = weights.new_zeros(SHADES**3).scatter_add_(0, place, weights.flatten())
+        smooth = F.avg_pool3d(F.pad(counts.view(1, 1, *(SHADES,) * 3), (1,) * 6, "replicate"), 3, 1)
+        return smooth / smooth.sum().clamp(min=1e-6) + 1e-4
+
+    return (shares(person) / shares(1 - person)).log().clamp(-MOST_EVIDENCE, MOST_EVIDENCE)
 
 
 def _resize(x: Tensor, height: int, width: int) -> Tensor:
