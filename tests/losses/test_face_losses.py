@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from vasa.losses.config import FaceLossConfig
-from vasa.losses.disentanglement import consistency, contrastive_cycle, cross_identity
+from vasa.losses.adversarial import discriminator_hinge, feature_matching, generator_hinge
+from vasa.losses.config import LABELLED, FaceLossConfig
+from vasa.losses.disentanglement import consistency, contrastive_cycle, cross_identity, decorrelation
 from vasa.losses.reconstruction import detail_weight, flow_huber, gradient_l1, mask_cross_entropy, weighted_l1
 
 
@@ -78,6 +79,35 @@ def test_cycle_pulls_towards_the_driver():
     assert predicted.grad[0, 0] < 0 < predicted.grad[0, 1]
 
 
-def test_a_weight_without_its_teacher_is_refused():
-    with pytest.raises(ValueError, match="identity_teacher"):
-        FaceLossConfig(cross_identity=0.1)
+def test_options_that_contradict_each_other_are_refused():
+    with pytest.raises(ValueError, match="feature_matching is 40.* no discriminator"):
+        FaceLossConfig(feature_matching=40)
+    with pytest.raises(ValueError, match="transfer_every"):
+        FaceLossConfig(transfer_every=0)
+
+
+def test_terms_that_need_truth_are_named():
+    free = dict.fromkeys((*LABELLED, "true_pose_share"), 0)
+    assert FaceLossConfig(**free).needs_labels == []
+    assert FaceLossConfig(**{**free, "flow": 0.1}).needs_labels == ["flow"]
+
+
+def verdict(score, feature):
+    return [(torch.full((2, 1, 3, 3), score), [torch.full((2, 4, 6, 6), feature)]) for _ in range(2)]
+
+
+def test_hinge_by_hand():
+    real, fake = verdict(0.4, 1.0), verdict(-0.5, 0.0)
+    assert discriminator_hinge(real, fake).item() == pytest.approx(0.6 + 0.5)
+    assert discriminator_hinge(verdict(2.0, 0.0), verdict(-3.0, 0.0)).item() == 0  # sure, and right
+    assert generator_hinge(fake).item() == pytest.approx(0.5)
+    assert feature_matching(real, fake).item() == pytest.approx(1.0)
+
+
+def test_decorrelation_sees_a_leak_and_forgives_chance():
+    generator = torch.Generator().manual_seed(0)
+    pose = torch.randn(2000, 6, generator=generator)
+    free = torch.randn(2000, 5, generator=generator)
+    assert abs(decorrelation(free, pose).item()) < 1e-3
+    leaking = torch.cat([free, pose[:, :1]], 1)
+    assert decorrelation(leaking, pose).item() > 1 / 36 - 1e-2  # one of 6 x 6 correlations is 1

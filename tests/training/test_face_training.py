@@ -18,8 +18,9 @@ from vasa.data.frame_pairs import FramePairs
 from vasa.face.config import FaceConfig
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.losses.config import FaceLossConfig
+from vasa.training.driver_augment import colour_jitter, to_float
 from vasa.training.face_report import psnr, sheet
-from vasa.training.face_step import FaceStep, colour_jitter, to_float
+from vasa.training.face_step import FaceStep
 from vasa.training.train_face import train_face
 
 TINY = yaml.safe_load((CONFIGS / "face" / "tiny.yaml").read_text())
@@ -127,7 +128,7 @@ def command(run_dir, cache, steps):
         "pairs.frames=4",
         "pairs.num_identities=16", "pairs.randomised_share=0", "validation_identities=16",
         "validation_batches=1",
-        f"loop.steps={steps}", "loop.save_every=2", "loop.keep_states=9", "losses.consistency_every=2",
+        f"loop.steps={steps}", "loop.save_every=2", "loop.keep_states=9", "losses.transfer_every=2",
     ]  # fmt: skip
 
 

@@ -39,8 +39,8 @@ class DiscriminatorConfig:
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or self.num_scales < 1:
             raise ValueError(
-                f"discriminator: widths {self.widths} at {self.num_scales} scales; wanted at least two widths "
-                "and one scale."
+                f"discriminator: widths {self.widths} at {self.num_scales} scales; wanted at least two "
+                "widths and one scale."
             )
 
 
@@ -82,6 +82,10 @@ class FaceConfig:
     decoder_up_widths: list[int] = field(default_factory=lambda: [256, 128, 64])
     pixel_shuffle: int = 1  # last upsampling by sub-pixels (1: none)
     source_pixels: bool = False  # carry the portrait's own pixels by the projected warp (not in either paper)
+    # ... under both expressions, which needs landmarks and controls learned from labels; else rigidly, by the
+    # poses and a mean face alone, and eyes and mouth are redrawn as z_dyn says (painter.py)
+    expression_warp: bool = True
+    painter_width: int = 32  # channels of that painter at half the windows' resolution
     residual_flow_px: float = 8.0  # bound of the learned residual flow, in pixels at `size`
 
     def __post_init__(self) -> None:

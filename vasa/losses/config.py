@@ -17,9 +17,14 @@ class FaceLossConfig:
     """Stage 1. Not given in the papers unless said; the values worked on procedural heads."""
 
     encoder_steps: int = 0  # steps at the start that train the encoders on labels alone
+    # steps at the start that teach E_dyn alone what changes between neighbouring frames, without labels
+    # (training/change.py); instead of encoder_steps
+    change_steps: int = 0
     # of samples whose warps use the true pose (labels), so that early blur does not move it
     true_pose_share: float = 0.5
     geometry_gradient: bool = True  # through the geometric warp into the encoders; labels can stand in for it
+    change: float = 0.5  # in change_steps: z_dyn says what changed, in principal components
+    redraw: float = 1.0  # in change_steps: eyes and mouth of one frame redrawn as the other's by their codes
     l1: float = 1.0
     gradient: float = 1.0  # L1 of image gradients at three scales
     detail_weight: float = 6.0  # extra weight of the eyes' and mouth's boxes in l1 and gradient
@@ -62,10 +67,15 @@ class FaceLossConfig:
                 f"losses.transfer_every is {self.transfer_every} and transfer_share {self.transfer_share}; "
                 "wanted at least 1, and a share of the batch above 0."
             )
+        if self.change_steps > 0 and self.encoder_steps > 0:
+            raise ValueError(
+                f"losses.change_steps is {self.change_steps} and encoder_steps {self.encoder_steps}: the "
+                "encoders begin either without labels or with them; set one to 0."
+            )
         if self.feature_matching > 0 and self.adversarial <= 0:
             raise ValueError(
-                f"losses.feature_matching is {self.feature_matching} but losses.adversarial is 0: there is no "
-                "discriminator whose features could be matched."
+                f"losses.feature_matching is {self.feature_matching} but losses.adversarial is 0: there is "
+                "no discriminator whose features could be matched."
             )
 
     @property

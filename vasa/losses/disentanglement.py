@@ -46,8 +46,9 @@ def contrastive_cycle(predicted: Tensor, driver: Tensor, other: Tensor) -> Tenso
 
 
 def decorrelation(z_dyn: Tensor, pose: Tensor) -> Tensor:
-    """Mean squared correlation over the batch of each entry of z_dyn (B, E) with each of pose (B, 6), less what
-    chance gives (1 / B). In no paper: a label-free guard against the leak that a linear probe would find.
+    """Mean squared correlation over the batch of each entry of z_dyn (B, E) with each of pose (B, 6), less
+    what chance gives (1 / B). In no paper: a guard, without labels, against the leak that a linear probe
+    would find.
     """
     z, p = (x.float() - x.float().mean(0) for x in (z_dyn, pose.detach()))
     z, p = z / z.std(0).clamp(min=1e-4), p / p.std(0).clamp(min=1e-4)

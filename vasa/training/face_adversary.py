@@ -1,4 +1,4 @@
-"""The discriminator's phase of stage 1: real target frames against what the generator's phase has just made."""
+"""The discriminator's phase of stage 1: true target frames against what the generator has just made."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ class DiscriminatorStep:
         self.discriminator, self.generator = discriminator, generator
 
     def __call__(self, batch: FacePairs, step: int) -> dict[str, Tensor]:
-        if step < self.generator.losses.adversarial_start:
-            parameter = next(self.discriminator.parameters())
-            return {"total": parameter.sum() * 0}
+        if not self.generator.fakes:  # before adversarial_start
+            return {"total": next(self.discriminator.parameters()).sum() * 0}
         size = self.generator.size_at(step)
         foreground = self.generator.foreground(batch, size)
         real = seen_by_discriminator(resized(to_float(batch.target), size), foreground)

@@ -33,8 +33,8 @@ class TrainFaceRun(TrainingRun):
     )
     freeze_motion: bool = False  # keeps E_pose and E_dyn as init gave them, so that latents stay valid
     freeze_pose: bool = False  # keeps E_pose as init_pose gave it: a teacher, as in MegaPortraits' code
-    # resolution schedule: pictures are encoded, decoded and judged at low_size px for the first low_steps steps,
-    # and motion is read at full size throughout; only without source pixels
+    # resolution schedule: for the first low_steps steps pictures are encoded, decoded and judged at low_size
+    # px; motion is read at full size throughout. Only without source pixels
     low_size: int = 0
     low_steps: int = 0
     validation_identities: int = 32  # held-out identities that are rendered for validation and previews
@@ -49,8 +49,8 @@ class TrainFaceRun(TrainingRun):
             )
         if self.low_steps > 0 and self.low_size not in (self.face.size // 2, self.face.size // 4):
             raise ValueError(
-                f"low_size is {self.low_size} px; wanted a half or a quarter of face.size={self.face.size}, or "
-                "low_steps=0."
+                f"low_size is {self.low_size} px; wanted a half or a quarter of face.size={self.face.size}, "
+                "or low_steps=0."
             )
         for name, size in (("pairs", self.pairs.size), ("clips", self.clips.size)):
             if size != self.face.size:
@@ -61,6 +61,6 @@ class TrainFaceRun(TrainingRun):
             raise ValueError(f"data is {self.data!r}; wanted one of {', '.join(DATA)}.")
         if self.data == "clips" and self.losses.needs_labels:
             raise ValueError(
-                f"data=clips has no labels, but losses {', '.join(self.losses.needs_labels)} need them; set them "
-                "to 0, as experiment=label_free does."
+                f"data=clips has no labels, but losses {', '.join(self.losses.needs_labels)} need them; set "
+                "them to 0, as experiment=label_free does."
             )

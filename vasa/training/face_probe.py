@@ -19,6 +19,7 @@ from vasa.metrics.video import psnr
 from vasa.pretrained.judges import Judges
 from vasa.records import CONTROL_INDEX, POSE_NAMES
 from vasa.training.driver_augment import to_float
+from vasa.training.face_step import resized
 
 REACH = {
     "blink": ("blink_left", "blink_right"),
@@ -38,8 +39,8 @@ RIDGE = 1e-2
 
 
 def linear_r2(codes: Tensor, wanted: Tensor, fitting: Tensor) -> Tensor:
-    """R2 (K,) of a linear probe codes (N, E) -> wanted (N, K), fitted where ``fitting`` (N,) says so and scored
-    elsewhere. Below 0: worse than the mean.
+    """R2 (K,) of a linear probe codes (N, E) -> wanted (N, K), fitted where ``fitting`` (N,) says so and
+    scored elsewhere. Below 0: worse than the mean.
     """
     mean, scale = codes[fitting].mean(0), codes[fitting].std(0).clamp(min=1e-6)
     design = F.pad((codes - mean) / scale, (0, 1), value=1.0).double()
@@ -58,15 +59,18 @@ def _combined(controls: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def probe(model: FaceAutoencoder, batches: Sequence[FacePairs], judges: Judges) -> dict[str, float]:
+def probe(
+    model: FaceAutoencoder, batches: Sequence[FacePairs], judges: Judges, size: int | None = None
+) -> dict[str, float]:
     """Batches whose drivers are other people under the targets' animation (train_face.held_out).
 
+    size: pixels that pictures are made at, by default the model's.
     reach_X: correlation over people and frames of the driver's true control X with what a judge reads in the
     picture of the source under the driver's codes; reach: their mean; ceiling_X: the same of true pictures.
     leak_X: R2 of a linear probe of pose entry X in z_dyn, on people the probe was not fitted on; leak: the
     largest of yaw, pitch and roll. knows: mean R2 of the probe of the controls. drift: how far the judge of
     identity sees the output from the source, in distances between people. psnr_X in dB: self, cross (both
-    against true pictures) and copy of the source; sharpness: gradient energy of self over that of the target.
+    against true pictures) and copy of the source; sharpness: gradient energy of self over the target's.
     """
     seen: dict[str, list[Tensor]] = {}
 
@@ -80,6 +84,7 @@ def probe(model: FaceAutoencoder, batches: Sequence[FacePairs], judges: Judges) 
         source, target, driver = (to_float(x) for x in (batch.source, batch.target, batch.driver))
         poses, codes = model.motion_codes(torch.cat([source, target, driver]))
         (pose_s, pose_t, pose_d), (dyn_s, dyn_t, dyn_d) = poses.chunk(3), codes.chunk(3)
+        source, target = (resized(x, size or model.size) for x in (source, target))
         appearance = model.encode_with(source, source, pose_s, dyn_s)
         own = model.decode(appearance, pose_t, dyn_t).image
         cross = model.decode(appearance, pose_d, dyn_d).image

@@ -20,14 +20,15 @@ from vasa.losses.adversarial import feature_matching, generator_hinge
 from vasa.losses.config import FaceLossConfig
 from vasa.losses.disentanglement import consistency, contrastive_cycle, cross_identity, decorrelation
 from vasa.losses.reconstruction import detail_weight, gradient_l1, weighted_l1
+from vasa.training.change import ChangeTeacher, redraw_error
 from vasa.training.driver_augment import colour_jitter, grid_warp, nudged, to_float
-from vasa.training.label_terms import CONTROL_SCALE, encoder_terms, label_terms
+from vasa.training.label_terms import CONTROL_SCALE, control_error, encoder_terms, label_terms
 from vasa.training.teachers import Teachers
 
 EYES, MOUTH = (slice(36, 42), slice(42, 48)), slice(48, 68)
 """Of the iBUG 68."""
 EYE_MARGIN, MOUTH_MARGIN = 0.35, 0.25
-"""Of the eyes' distance, around the landmarks: how far the boxes of detail reach where no truth gives them."""
+"""Of the eyes' distance, around the landmarks: how far boxes of detail reach where no truth gives them."""
 
 
 @dataclass(slots=True)
@@ -35,8 +36,8 @@ class Scene:
     """What a step works on: frames in [-1, 1] (B, 3, S, S) and their codes, encoded once.
 
     pose and dynamics: (3 B or 2 B, E): of the sources, then of those who drive the targets, then, where
-    something is swapped, of the others. points (B, 68, 2): of the target, true or where a mean face would have
-    them. foreground (B, 1, S, S) or None: the weight of each pixel in picture terms.
+    something is swapped, of the others. points (B, 68, 2): of the target, true or where a mean face would
+    have them. foreground (B, 1, S, S) or None: the weight of each pixel in picture terms.
     """
 
     source: Tensor
@@ -68,11 +69,12 @@ class FaceStep:
         size_at: Callable[[int], int] | None = None,
         teachers: Teachers | None = None,
         discriminator: nn.Module | None = None,
+        change: ChangeTeacher | None = None,
     ) -> None:
         self.model, self.losses = model, losses
         self.size_at = size_at or (lambda step: model.size)
         self.teachers = teachers or Teachers()
-        self.discriminator = discriminator
+        self.discriminator, self.change = discriminator, change
         self.fakes: list[Tensor] = []
 
     def __call__(self, batch: FacePairs, step: int) -> dict[str, Tensor]:
@@ -81,6 +83,8 @@ class FaceStep:
         """
         if step < self.losses.encoder_steps:
             return self._sum(encoder_terms(self.model, self.losses, batch))
+        if step < self.losses.change_steps:
+            return self._change(batch)
         scene = self._scene(batch, step)
         count = scene.count
         used, dynamics = self._mixed_pose(scene, batch), scene.dynamics
@@ -104,6 +108,21 @@ class FaceStep:
         weighted = {name: value * getattr(self.losses, name) for name, value in terms.items()}
         logged = {f"raw_{name}": value for name, value in terms.items()}
         return {"total": torch.stack(list(weighted.values())).sum(), **weighted, **logged}
+
+    def _change(self, batch: FacePairs) -> dict[str, Tensor]:
+        """E_dyn and the painter alone, on pairs of neighbouring frames."""
+        assert self.change is not None
+        source, target = to_float(batch.source), to_float(batch.target)
+        colour, shapes, nudge = (
+            torch.cat([x[:, 0], x[:, 1]]) for x in (batch.jitter, batch.warp, batch.nudge)
+        )
+        pose, codes = self._codes(torch.cat([source, target]), colour, shapes, nudge)
+        terms = {"redraw": redraw_error(self.change.painter, source, target, pose.detach(), codes)}
+        if self.losses.change > 0:
+            terms["change"] = self.change(codes, source, target, pose.detach())
+        if self.losses.controls > 0:
+            terms["controls"] = control_error(self.model, codes, batch)
+        return self._sum(terms)
 
     def _scene(self, batch: FacePairs, step: int) -> Scene:
         source, target, driver = (to_float(images) for images in (batch.source, batch.target, batch.driver))
@@ -133,8 +152,8 @@ class FaceStep:
         )
 
     def _codes(self, images: Tensor, colour: Tensor, shapes: Tensor, nudge: Tensor) -> tuple[Tensor, Tensor]:
-        """z_pose and z_dyn of frames, seen through the driver's augmentation. A frozen pose encoder, a teacher,
-        sees them as they are.
+        """z_pose and z_dyn of frames, seen through the driver's augmentation. A frozen pose encoder, a
+        teacher, sees them as they are.
         """
         seen = colour_jitter(images, colour)
         is_learning = any(p.requires_grad for p in self.model.pose_encoder.parameters())
@@ -187,7 +206,8 @@ class FaceStep:
         if losses.l1 > 0:
             terms["l1"] = weighted_l1(image, target, weight)
         if losses.gradient > 0:
-            terms["gradient"] = gradient_l1(image, target, weight)
+            shown = 1 if scene.foreground is None else scene.foreground
+            terms["gradient"] = gradient_l1(image * shown, target * shown, weight)
         teachers = self.teachers
         if losses.perceptual > 0 and teachers.perceptual is not None:
             terms["perceptual"] = teachers.perceptual(image, target, scene.foreground)
@@ -215,7 +235,7 @@ class FaceStep:
         return terms
 
     def _adversarial_terms(self, image: Tensor, scene: Scene) -> dict[str, Tensor]:
-        if self.discriminator is None:
+        if self.discriminator is None or self.losses.adversarial <= 0:
             return {}
         made, true = (
             seen_by_discriminator(image, scene.foreground),
@@ -233,8 +253,8 @@ class FaceStep:
     def _transfer_terms(self, appearance: Appearance, scene: Scene, pose: Tensor) -> dict[str, Tensor]:
         """Terms on swapped codes, on a share of the batch, in one encoding and one decoding.
 
-        i is the target's frame, j the source's (VASA-1's l_consist); the other person lends its appearance, or
-        its code as what the output must not say.
+        i is the target's frame, j the source's (VASA-1's l_consist); the other person lends its appearance,
+        or its code as what the output must not say.
         """
         losses, model, count = self.losses, self.model, scene.count
         few = self._few(count)

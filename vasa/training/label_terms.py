@@ -30,6 +30,11 @@ def _pose_error(pose: Tensor, true_pose: Tensor) -> Tensor:
     return F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.2)
 
 
+def control_error(model: FaceAutoencoder, dynamics: Tensor, batch: FacePairs) -> Tensor:
+    """How far codes (2 B, E) of sources, then of targets, are from reading as the true controls."""
+    return _control_error(model, dynamics, _truth(batch)[1])
+
+
 def _control_error(model: FaceAutoencoder, dynamics: Tensor, true_controls: Tensor) -> Tensor:
     reading = model.dynamics_encoder.controls(dynamics)
     error = (reading - true_controls) / reading.new_tensor(CONTROL_SCALE)
@@ -87,7 +92,7 @@ def label_terms(
     if losses.pose > 0:
         terms["pose"] = _pose_error(pose[:both], _truth(batch)[0])
     if losses.controls > 0:
-        terms["controls"] = _control_error(model, dynamics[:both], _truth(batch)[1])
+        terms["controls"] = control_error(model, dynamics[:both], batch)
     if losses.landmarks > 0:
         assert batch.landmarks is not None
         terms["landmarks"] = _landmark_error(appearance.landmarks, batch.landmarks)
@@ -98,12 +103,14 @@ def label_terms(
 
 def _geometry_terms(losses: FaceLossConfig, batch: FacePairs, rendering: Rendering) -> dict[str, Tensor]:
     """Terms on the carried pixels, the flow and the synthesis mask."""
+    terms: dict[str, Tensor] = {}
+    if max(losses.warped, losses.flow, losses.mask) <= 0:
+        return terms
     assert rendering.flow is not None and rendering.warped is not None
     assert rendering.alpha is not None and rendering.base is not None
     assert batch.visible is not None and batch.flow is not None
     assert batch.eye_boxes is not None and batch.mouth_box is not None
     size, visible = rendering.warped.shape[-1], batch.visible
-    terms: dict[str, Tensor] = {}
     if losses.warped > 0:
         weight = detail_weight(batch.eye_boxes, batch.mouth_box, size, losses.detail_weight)
         shown = F.interpolate(visible[:, None], (size, size), mode="nearest")

@@ -18,6 +18,8 @@ from vasa.data.config import FramePairsConfig
 from vasa.data.frame_pairs import FramePairs
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.discriminator import MultiScaleDiscriminator
+from vasa.training.change import ChangeTeacher
+from vasa.training.driver_augment import to_float
 from vasa.training.face_adversary import DiscriminatorStep
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.face_report import sheet, validation
@@ -27,6 +29,8 @@ from vasa.training.runtime import choose_device, to_device
 from vasa.training.teachers import Teachers, build_teachers
 
 PREVIEW_SAMPLES = 6
+CHANGE_BATCHES, CHANGE_PAIRS = 40, 48
+"""Pairs whose changes the components are found from."""
 TEACHER_OF = {
     "perceptual": "perceptual",
     "face": "face",
@@ -56,6 +60,13 @@ def training_pairs(run: TrainFaceRun) -> Pairs:
     return ClipPairs(run.clips) if run.data == "clips" else FramePairs(run.pairs)
 
 
+def near_pairs(run: TrainFaceRun) -> Pairs:
+    """Neighbouring frames only: one pose, or nearly."""
+    if run.data == "clips":
+        return ClipPairs(replace(run.clips, near_share=1.0))
+    return FramePairs(replace(run.pairs, twin_share=1.0))
+
+
 def validation_pairs(run: TrainFaceRun) -> Pairs:
     """Of people that training does not show."""
     if run.data == "clips":
@@ -80,7 +91,10 @@ def train_face(run: TrainFaceRun) -> Path:
         freeze(model.pose_encoder)
     device = choose_device(run.loop.device)
     weights = {name: getattr(run.losses, loss) for name, loss in TEACHER_OF.items()}
-    phases = _phases(run, model, build_teachers(run.teachers, weights, device, run.licence))
+    teachers = build_teachers(run.teachers, weights, device, run.licence)
+    near = near_pairs(run)
+    change = _change_teacher(run, model.to(device), near, device) if run.losses.change_steps > 0 else None
+    phases = _phases(run, model, teachers, change)
     exported = Path(run.run_dir) / "face.safetensors"
 
     def export(done: int, averages: Mapping[str, nn.Module]) -> None:
@@ -101,7 +115,9 @@ def train_face(run: TrainFaceRun) -> Path:
     train(
         run.loop,
         phases,
-        lambda number: pairs.batch_at(number, run.loop.batch_size),
+        lambda number: (near if number < run.losses.change_steps else pairs).batch_at(
+            number, run.loop.batch_size
+        ),
         run.run_dir,
         ema={"face": model},
         export=export,
@@ -112,25 +128,38 @@ def train_face(run: TrainFaceRun) -> Path:
     return exported
 
 
-def _phases(run: TrainFaceRun, model: FaceAutoencoder, teachers: Teachers) -> list[Phase]:
+def _change_teacher(
+    run: TrainFaceRun, model: FaceAutoencoder, near: Pairs, device: torch.device
+) -> ChangeTeacher:
+    """Fitted to the first pairs of the run, so that a resumed one finds the same."""
+    teacher = ChangeTeacher(run.face, model.painter).to(device)
+
+    def seen(number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        batch = to_device(near.batch_at(number, CHANGE_PAIRS), device)
+        source, target = to_float(batch.source), to_float(batch.target)
+        with torch.no_grad():
+            return source, target, model.pose_code(torch.cat([source, target]))
+
+    teacher.fit(seen(number) for number in range(CHANGE_BATCHES))
+    return teacher
+
+
+def _phases(
+    run: TrainFaceRun, model: FaceAutoencoder, teachers: Teachers, change: ChangeTeacher | None
+) -> list[Phase]:
     """The generator's phase, and the discriminator's where a loss needs one."""
 
     def size_at(step: int) -> int:
         return run.low_size if step < run.low_steps else run.face.size
 
-    if run.losses.adversarial <= 0:
-        return [Phase("face", model, FaceStep(model, run.losses, size_at, teachers), run.optimizer)]
-    discriminator = MultiScaleDiscriminator(run.discriminator)
-    step = FaceStep(model, run.losses, size_at, teachers, discriminator)
-    return [
-        Phase("face", model, step, run.optimizer),
-        Phase(
-            "discriminator",
-            discriminator,
-            DiscriminatorStep(discriminator, step),
-            run.discriminator_optimizer,
-        ),
-    ]
+    trained = nn.ModuleDict({"face": model, "change": change}) if change else model
+    discriminator = MultiScaleDiscriminator(run.discriminator) if run.losses.adversarial > 0 else None
+    step = FaceStep(model, run.losses, size_at, teachers, discriminator, change)
+    phases = [Phase("face", trained, step, run.optimizer)]
+    if discriminator:
+        judge = DiscriminatorStep(discriminator, step)
+        phases.append(Phase("discriminator", discriminator, judge, run.discriminator_optimizer))
+    return phases
 
 
 def _part(weights: Weights, prefix: str) -> Weights:

@@ -26,6 +26,7 @@ from vasa.face.volumetric.decoder import Decoded, Decoder
 from vasa.face.volumetric.encoders import AppearanceEncoder, DynamicsEncoder, IdentityEncoder, PoseEncoder
 from vasa.face.volumetric.expression import displacement
 from vasa.face.volumetric.mouth import paint_mouth
+from vasa.face.volumetric.painter import ExpressionPainter
 from vasa.face.volumetric.pixels import MAP_NAMES, Base, base_warp
 from vasa.face.volumetric.shape import face_shape, fit_to_points, settle_lip_line
 from vasa.face.volumetric.warping import (
@@ -154,6 +155,9 @@ class FaceAutoencoder(nn.Module):
         self.driver_warp = WarpGenerator(config, config.volume_channels if config.driver_adds else 0)
         self.refiner = VolumeRefiner(config)
         self.decoder = Decoder(config)
+        self.painter = (
+            ExpressionPainter(config) if config.source_pixels and not config.expression_warp else None
+        )
         for side in self._volume_sides():
             grid = identity_grid(config.volume_depth, side)
             self.register_buffer(f"grid_{side}", grid[None], persistent=False)
@@ -244,11 +248,11 @@ class FaceAutoencoder(nn.Module):
             )
         small = _resize(image, self.size)
         pose, dynamics = self.motion_codes(small)
-        if resting > 0:
+        if resting > 0 and self.config.expression_warp:
             said = self.dynamics_encoder.controls(dynamics)
             dynamics = self.dynamics_encoder.set_controls(dynamics, _at_rest(said, resting))
         appearance = self.encode_with(small, image, pose, dynamics)
-        if points is not None:
+        if points is not None and self.config.expression_warp:
             controls = self.dynamics_encoder.controls(dynamics)
             shape = face_shape(appearance.landmarks)
             corners = appearance.landmarks[:, [48, 54], :2].float()
@@ -325,7 +329,13 @@ class FaceAutoencoder(nn.Module):
         posed = self._posed_volume(appearance, pose, dynamics)
         if base is None:
             return Rendering(self.decoder(posed).colour)
-        warped = paint_mouth(sample_image(appearance.small, base.flow), base)
+        warped = sample_image(appearance.small, base.flow)
+        redrawn = None
+        if self.painter is None:
+            warped = paint_mouth(warped, base)
+        else:
+            redrawn = self._redrawn(self.painter, appearance, base, pose, dynamics)
+            warped = warped + redrawn
         decoded = self.decoder(
             posed,
             base.maps,
@@ -334,7 +344,15 @@ class FaceAutoencoder(nn.Module):
             base.flow,
             torch.cat([appearance.dynamics, dynamics], -1),
         )
-        return self._compose(appearance, base, decoded)
+        return self._compose(appearance, base, decoded, redrawn)
+
+    def _redrawn(
+        self, painter: ExpressionPainter, appearance: Appearance, base: Base, pose: Tensor, dynamics: Tensor
+    ) -> Tensor:
+        """What eyes and mouth change by (B, 3, S, S), carried with the face."""
+        painted = painter(appearance.small, appearance.pose, pose, appearance.dynamics, dynamics)
+        maps = dict(zip(MAP_NAMES, base.maps.float().unbind(1), strict=True))
+        return painter.changes(painted, maps["face_x"], maps["face_y"]) * maps["front"][:, None]
 
     def render(self, appearance: Appearance, motion: Tensor, learned: bool = True) -> Tensor:
         appearance = appearance.expand(motion.shape[0])
@@ -355,7 +373,9 @@ class FaceAutoencoder(nn.Module):
         return posed + added if self.config.driver_adds else posed
 
     def _base(self, appearance: Appearance, pose: Tensor, dynamics: Tensor) -> Base:
-        reading = self.dynamics_encoder.controls
+        def reading(code: Tensor) -> Tensor | None:
+            return self.dynamics_encoder.controls(code) if self.config.expression_warp else None
+
         with torch.autocast(pose.device.type, enabled=False):
             return base_warp(
                 appearance.pose.float(),
@@ -366,7 +386,9 @@ class FaceAutoencoder(nn.Module):
                 self.size,
             )
 
-    def _compose(self, appearance: Appearance, base: Base, decoded: Decoded) -> Rendering:
+    def _compose(
+        self, appearance: Appearance, base: Base, decoded: Decoded, redrawn: Tensor | None
+    ) -> Rendering:
         """Carried pixels plus corrections where the mask allows.
 
         Frames are finer than the network: there the corrections are enlarged, and the detail that only the
@@ -381,6 +403,8 @@ class FaceAutoencoder(nn.Module):
         share = PHOTO_SYNTHESIS + (1 - PHOTO_PAINT - PHOTO_SYNTHESIS) * maps["mouth_inside"]
         alpha = alpha * (1 - (1 - share) * photograph * maps["front"])  # as it is where photograph is 0
         correction = alpha * decoded.colour
+        if redrawn is not None:
+            correction = correction + redrawn
         painted = paint_mouth(warped, base)
         if appearance.side == self.size:
             image = painted + correction

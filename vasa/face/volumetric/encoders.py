@@ -174,15 +174,15 @@ class IdentityEncoder(nn.Module):
     z_id plays the role of MegaPortraits' e_s: a ResNet-50 of its residual blocks, which have two 3x3
     convolutions and no bottleneck, from scratch where the authors' code starts from ImageNet. The landmarks
     (in neither paper) tell the geometric warp where this face has its features: a coarse guess from the whole
-    image, corrected by a close look at the frontalised windows. Without source pixels nothing reads them:
-    they are the mean face's.
+    image, corrected by a close look at the frontalised windows. Where nothing reads
+    them, without source pixels or their expression warp, they are the mean face's.
     """
 
     def __init__(self, config: FaceConfig) -> None:
         super().__init__()
         self.body = ImageEncoder(config.identity_widths, config.identity_blocks)
         self.to_code = nn.Conv2d(config.identity_widths[-1], config.identity_channels, 1)
-        self.finds_landmarks = config.source_pixels
+        self.finds_landmarks = config.source_pixels and config.expression_warp
         if self.finds_landmarks:
             self.coarse = _zero(nn.Linear(config.identity_widths[-1] * CODE_SIDE**2, 68 * 3))
             self.close = CropEncoder(config, 68 * 3)

@@ -272,25 +272,34 @@ def _transfer(
     return _Expression(neutral + motion, inside, mouth_new, above, eye_open, eye_new, iris, free)
 
 
+def _still(plane: Tensor) -> _Expression:
+    """No expression is known: points stay, and everything may be synthesised."""
+    none = torch.zeros_like(plane[..., 0])
+    return _Expression(plane, none, none, none, none, none, none, none + 1)
+
+
 def base_warp(
     source_pose: Tensor,
-    source_controls: Tensor,
+    source_controls: Tensor | None,
     target_pose: Tensor,
-    target_controls: Tensor,
+    target_controls: Tensor | None,
     shape: FaceShape,
     size: int,
 ) -> Base:
     """The geometric warp from B targets back into their sources, at size x size, fp32.
 
-    poses (B, 6) and controls (B, 11) as in records.py. Source: none (see the module's text); photo warps by
-    an ellipsoid proxy are common knowledge.
+    poses (B, 6) and controls (B, 11) as in records.py; None: the warp is rigid. Source: none (see the
+    module's text); photo warps by an ellipsoid proxy are common knowledge.
     """
     grid = pixel_grid(size, size, target_pose.device)
     rays = camera_rays(grid).view(-1, 3)
     points, outside = _proxy_points(rays, target_pose, shape)
     plane = points[..., :2]
-    layers = _layers(size, target_pose, target_controls, source_controls, shape, plane)
-    moved = _transfer(plane, layers, target_controls, source_controls, shape)
+    if source_controls is None or target_controls is None:
+        moved = _still(plane)
+    else:
+        layers = _layers(size, target_pose, target_controls, source_controls, shape, plane)
+        moved = _transfer(plane, layers, target_controls, source_controls, shape)
     front = torch.sigmoid((points[..., 2] - 0.15) / 0.08) * torch.sigmoid((1.0 - outside) / 0.04)
     head = torch.sigmoid((1.22 - outside) * 8.0)
     shift = (moved.points - plane) * front[..., None]

@@ -66,8 +66,8 @@ def canonical_from_seen(grid: Tensor, pose: Tensor) -> Tensor:
 
 
 class WarpGenerator(nn.Module):
-    """Condition (B, id_channels, 4, 4) -> fields (B, 3 + extra, D, H, W), zero at the start (fig. 9b): offsets
-    within +-warp_reach, then, where asked for, features to add to the volume.
+    """Condition (B, id_channels, 4, 4) -> fields (B, 3 + extra, D, H, W), zero at the start (fig. 9b):
+    offsets within +-warp_reach, then, where asked for, features to add to the volume.
 
     Each doubling comes after its block, as drawn, so nothing wider than widths[-1] channels ever has the
     volume's full size.

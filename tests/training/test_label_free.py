@@ -1,0 +1,246 @@
+"""Stage 1 without labels: what it may look at, what its terms reach, and that runs resume with all parts."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+import yaml
+
+from vasa.checkpoint import load_weights
+from vasa.config import CONFIGS, load
+from vasa.data.config import FramePairsConfig
+from vasa.data.frame_pairs import FacePairs, FramePairs
+from vasa.face.config import DiscriminatorConfig, FaceConfig
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
+from vasa.face.volumetric.discriminator import MultiScaleDiscriminator
+from vasa.losses.config import LABELLED, FaceLossConfig
+from vasa.training.change import ChangeTeacher
+from vasa.training.driver_augment import grid_warp, nudged, to_float
+from vasa.training.face_adversary import DiscriminatorStep
+from vasa.training.face_probe import linear_r2
+from vasa.training.face_step import FaceStep, feature_boxes
+from vasa.training.teachers import Teachers
+from vasa.training.train_face import train_face
+
+TINY = yaml.safe_load((CONFIGS / "face" / "tiny.yaml").read_text())
+SIZES = {"synthesised": {"source_pixels": False}, "carried": {"expression_warp": False, "driver_adds": True}}
+FREE = dict.fromkeys((*LABELLED, "true_pose_share"), 0.0)
+RECORD = ("source", "target", "driver", "other", "is_cross", "jitter", "warp", "nudge", "ids", "mask")
+"""What a record of real video has."""
+TERMS = {
+    "perceptual": 1.0, "face": 1.0, "gaze": 1.0, "cycle": 1.0, "cross_cycle": 1.0, "consistency": 1.0,
+    "cross_identity": 1.0, "volume": 1.0, "decorrelation": 1.0, "adversarial": 1.0, "feature_matching": 1.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("frames")
+
+
+@pytest.fixture(scope="module")
+def pairs(cache):
+    config = FramePairsConfig(
+        cache=cache, num_identities=16, frames=4, size=64, randomised_share=0.0, cross_share=0.0, masks=True
+    )
+    found = FramePairs(config)
+    found.prepare()
+    return found
+
+
+def unlabelled(batch):
+    """The batch as real video would give it."""
+    return replace(batch, **{f.name: None for f in fields(FacePairs) if f.name not in RECORD})
+
+
+def build(kind="synthesised"):
+    torch.manual_seed(0)
+    model = FaceAutoencoder(FaceConfig(**{**TINY, **SIZES[kind]}))
+    torch.nn.init.normal_(model.decoder.out.weight, std=0.05)
+    torch.nn.init.normal_(model.driver_warp.out.weight, std=0.05)
+    return model
+
+
+def teachers():
+    """Small ones of the true signatures."""
+    torch.manual_seed(1)
+    conv = torch.nn.Conv2d(3, 8, 3)
+
+    def features(image, *_, mask=None):
+        return conv(image if mask is None else image * mask)
+
+    def compare(image, target, *rest):
+        return (features(image) - features(target)).abs().mean()
+
+    def identity(image, points):
+        assert points.shape[1:] == (68, 2)
+        return torch.nn.functional.normalize(features(image).mean((2, 3)), dim=-1)
+
+    return Teachers(perceptual=compare, face=compare, gaze=compare, identity=identity)
+
+
+def step_with(model, **weights):
+    discriminator = MultiScaleDiscriminator(DiscriminatorConfig(widths=[4, 8]))
+    losses = FaceLossConfig(**{**FREE, "transfer_share": 0.5, **weights})
+    return FaceStep(model, losses, None, teachers(), discriminator)
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_labels_change_nothing_where_none_are_used(pairs, kind):
+    batch = pairs.batch_at(0, 4)
+    step = step_with(build(kind), **TERMS)
+    step.discriminator.eval()  # or its spectral norm would move on
+    with_labels, without = step(batch, 0), step(unlabelled(batch), 0)
+    assert with_labels.keys() == without.keys() >= {*TERMS, "l1", "gradient"}
+    for name, value in with_labels.items():
+        torch.testing.assert_close(value, without[name], msg=name)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_every_term_can_stand_alone_and_reaches_what_it_teaches(pairs, term):
+    model = build()
+    also = {"adversarial": 1.0} if term == "feature_matching" else {}
+    weights = {"l1": 0, "gradient": 0, "cycle": 0, "consistency": 0, **also, term: 1.0}
+    losses = step_with(model, **weights)(unlabelled(pairs.batch_at(0, 4)), 0)
+    assert {n for n in losses if not n.startswith("raw_")} == {"total", term, *also}
+    losses[f"raw_{term}"].backward()
+    taught = {
+        "volume": model.refiner.out, "decorrelation": model.dynamics_encoder.body.head,
+    }.get(term, model.decoder.out)  # fmt: skip
+    assert taught.weight.grad.abs().sum() > 0 and taught.weight.grad.isfinite().all()
+
+
+def test_the_background_counts_for_nothing_under_a_mask(pairs):
+    batch = pairs.batch_at(0, 4)
+    model, changed = build(), batch.target.clone()
+    changed[batch.mask == 0] = 255 - changed[batch.mask == 0]
+    step = step_with(model, cycle=0, consistency=0)
+    first, second = (step(replace(batch, target=t), 0)["total"] for t in (batch.target, changed))
+    torch.testing.assert_close(first, second)
+    third = step(replace(batch, target=changed, mask=None), 0)["total"]
+    assert (third - first).abs() > 0.01
+
+
+def test_each_phase_teaches_only_its_own_network(pairs):
+    model, batch = build(), unlabelled(pairs.batch_at(0, 4))
+    step = step_with(model, adversarial=1.0)
+    judge = DiscriminatorStep(step.discriminator, step)
+    step.discriminator.requires_grad_(False)
+    step(batch, 0)["total"].backward()
+    assert all(p.grad is None for p in step.discriminator.parameters())
+    model.requires_grad_(False), step.discriminator.requires_grad_(True)
+    kept = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    said = judge(batch, 0)
+    said["total"].backward()
+    assert any(p.grad.abs().sum() > 0 for p in step.discriminator.parameters())
+    now = [p.grad for p in model.parameters() if p.grad is not None]
+    assert all(torch.equal(a, b) for a, b in zip(kept, now, strict=True))
+    assert not step.fakes, "every part's pictures are judged once"
+
+
+def test_a_discriminator_learns_to_tell_frames_from_blurred_ones(pairs):
+    torch.manual_seed(0)
+    step = step_with(build(), adversarial=1.0)
+    step.discriminator = MultiScaleDiscriminator(DiscriminatorConfig(widths=[16, 32, 64]))
+    judge = DiscriminatorStep(step.discriminator, step)
+    adam = torch.optim.Adam(step.discriminator.parameters(), 4e-3, betas=(0.5, 0.999))
+    seen = []
+    for number in range(40):
+        batch = replace(pairs.batch_at(number, 4), mask=None)
+        true = to_float(batch.target)
+        step.fakes.append(torch.nn.functional.avg_pool2d(true, 9, 1, 4))
+        adam.zero_grad()
+        said = judge(batch, 0)
+        said["total"].backward()
+        adam.step()
+        seen.append(said["total"].item())
+    assert sum(seen[-5:]) < 0.9 * sum(seen[:5])
+
+
+def test_the_change_teacher_sees_expressions_and_teaches_them(pairs):
+    near = FramePairs(replace(pairs.config, twin_share=1.0))
+    batch = near.batch_at(0, 32)
+    source, target = to_float(batch.source), to_float(batch.target)
+    pose = torch.cat([batch.source_pose, batch.target_pose])
+    model = build()
+    change = ChangeTeacher(model.config)
+    change.fit([(source, target, pose)])
+    assert change.basis_0.abs().sum() > 0
+    nothing = change.changes(source, source, torch.cat([batch.source_pose] * 2))
+    assert all(part.abs().max() < 1e-5 for part in nothing)
+    step = FaceStep(model, FaceLossConfig(**FREE, change_steps=100), change=change)
+    adam = torch.optim.Adam([*model.dynamics_encoder.parameters(), *change.parameters()], 3e-3)
+    first = None
+    for number in range(40):
+        adam.zero_grad()
+        losses = step(batch, number)
+        losses["total"].backward()
+        adam.step()
+        first = first or losses["raw_change"].item()
+    assert losses["raw_change"].item() < 0.8 * first
+    assert all(p.grad is None for p in model.decoder.parameters())
+
+
+def test_grid_warp_moves_shapes_and_keeps_the_border():
+    images = torch.rand(2, 3, 32, 32)
+    noise = torch.randn(2, 7, 7, 2)
+    torch.testing.assert_close(grid_warp(images, noise, 0.0), images, atol=1e-4, rtol=0)
+    moved = grid_warp(images, noise, 0.3)
+    assert (moved - images)[..., 8:-8, 8:-8].abs().mean() > 0.02
+    assert (moved - images)[..., 0, :].abs().mean() < 0.3 * (moved - images)[..., 16, :].abs().mean()
+
+
+def test_a_nudge_is_in_its_units():
+    pose = nudged(torch.zeros(1, 6), torch.ones(1, 6), 2.0)
+    assert pose[0, 0].item() == pytest.approx(0.12)
+
+
+def test_feature_boxes_hold_the_features(pairs):
+    batch = pairs.batch_at(0, 8)
+    eyes, mouth = feature_boxes(batch.target_points)
+    for true, found in ((batch.eye_boxes[:, 0], eyes[:, 0]), (batch.mouth_box, mouth)):
+        centre = (true[:, :2] + true[:, 2:]) / 2
+        assert ((centre > found[:, :2]) & (centre < found[:, 2:])).all()
+
+
+def test_linear_r2_of_what_is_there_and_of_what_is_not():
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(600, 8, generator=generator)
+    wanted = torch.stack([codes[:, 0] * 2 + 1, torch.randn(600, generator=generator)], 1)
+    found = linear_r2(codes, wanted, torch.arange(600) < 400)
+    assert found[0] > 0.99 and found[1] < 0.1
+
+
+def command(run_dir, cache, steps, *more):
+    return [
+        "face=tiny", "run=smoke", f"run_dir={run_dir}", f"pairs.cache={cache}", "pairs.frames=4",
+        "face.source_pixels=false", "pairs.num_identities=16", "pairs.randomised_share=0",
+        "pairs.cross_share=0", "pairs.masks=true", "validation_identities=16", "validation_batches=1",
+        f"loop.steps={steps}", "loop.save_every=2", "low_size=32", "low_steps=4", "losses.change_steps=2",
+        "losses.adversarial=1", "losses.feature_matching=1", "discriminator.widths=[4,8]",
+        "losses.cross_cycle=1", "losses.transfer_every=2", "freeze_pose=true",
+        *(f"losses.{name}=0" for name in FREE), *more,
+    ]  # fmt: skip
+
+
+def test_a_label_free_run_with_all_its_phases_resumes_bitwise(cache, tmp_path):
+    start = train_face(
+        load("train_face", [a for a in command(tmp_path / "pose", cache, 2) if "freeze" not in a])
+    )
+    given = [f"init_pose={start}"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_face(load("train_face", command(whole, cache, 6, *given)))
+    train_face(load("train_face", command(parts, cache, 6, "loop.steps=4", *given)))
+    train_face(load("train_face", command(parts, cache, 6, *given)))
+    first, second = (load_weights(folder / "face.safetensors").tensors for folder in (whole, parts))
+    assert first.keys() == second.keys()
+    assert not [name for name in first if name.startswith("change")]
+    pose = load_weights(start).tensors
+    name = "pose_encoder.head.weight"
+    assert torch.equal(first[name], pose[name])
+
+
+def test_clips_without_labels_refuse_terms_that_need_them():
+    with pytest.raises(ValueError, match="data=clips has no labels, but losses .*flow"):
+        load("train_face", ["data=clips"])
+    assert load("train_face", ["experiment=paper"]).losses.needs_labels == []
