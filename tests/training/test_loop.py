@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,84 +12,25 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toy_run import (
+    BATCH,
+    OPTIMIZER,
+    PlainToy,
+    Toy,
+    assert_bitwise,
+    batch_at,
+    entries,
+    final_state,
+    loop_config,
+    metric_steps,
+)
 
-from vasa.checkpoint import CheckpointError, load_weights, save_weights
+from vasa.checkpoint import CheckpointError, load_weights
 from vasa.training import optim, runtime
-from vasa.training.config import LoopConfig, OptimizerConfig
+from vasa.training.config import Canary, LoopConfig, OptimizerConfig
 from vasa.training.fetch import fetch
 from vasa.training.loop import Phase, Stopped, train
-from vasa.training.state import load_latest_state
-
-BATCH = 8
-OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=3)
-
-
-def loop_config(**changes: Any) -> LoopConfig:
-    values = {
-        "steps": 12,
-        "batch_size": BATCH,
-        "device": "cpu",
-        "log_every": 4,
-        "save_every": 5,
-        "logger": "none",
-    }
-    return LoopConfig(**(values | changes))
-
-
-def batch_at(step: int) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(runtime.mix(17, step))
-    return {
-        "x": torch.randn(BATCH, 4, generator=generator),
-        "ids": [f"clip{BATCH * step + row}" for row in range(BATCH)],
-    }
-
-
-class Toy:
-    """Two adversaries, one with dropout and running statistics: every kind of state a step depends on."""
-
-    def __init__(self, seed: int = 3) -> None:
-        torch.manual_seed(seed)
-        self.maker = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 4))
-        self.critic = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
-
-    def phases(self) -> list[Phase]:
-        return [
-            Phase("maker", self.maker, self.maker_loss, OPTIMIZER),
-            Phase("critic", self.critic, self.critic_loss, OPTIMIZER),
-        ]
-
-    def maker_loss(self, batch: dict[str, Any], step: int) -> dict[str, torch.Tensor]:
-        made = self.maker(batch["x"])
-        error = (made - batch["x"].flip(1)).square().mean()
-        fooled = -self.critic(made).mean()
-        return {"total": error + 0.1 * fooled, "error": error}
-
-    def critic_loss(self, batch: dict[str, Any], step: int) -> dict[str, torch.Tensor]:
-        return {"total": (self.critic(self.maker(batch["x"])) - self.critic(batch["x"])).mean().tanh()}
-
-    def train(self, run_dir: Path, cfg: LoopConfig | None = None, **changes: Any) -> int:
-        def export(step: int, averages: Any) -> None:
-            save_weights(run_dir / "toy.safetensors", averages["maker"].state_dict(), {}, {"step": step})
-
-        arguments = {"batch_at": batch_at, "ema": {"maker": self.maker}, "export": export} | changes
-        return train(cfg or loop_config(), self.phases(), run_dir=run_dir, **arguments)
-
-
-def final_state(run_dir: Path) -> dict[str, torch.Tensor]:
-    found = load_latest_state(run_dir)
-    assert found is not None
-    return found[1].tensors
-
-
-def assert_bitwise(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    different = [name for name in one if not torch.equal(one[name], other[name])]
-    assert not different
-
-
-def metric_steps(run_dir: Path) -> list[int]:
-    return [json.loads(line)["step"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-
+from vasa.training.progress import Clock
 
 # Resuming ---------------------------------------------------------------------------------------------------
 
@@ -111,43 +49,6 @@ def test_resume_equals_uninterrupted(tmp_path: Path) -> None:
     assert_bitwise(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
     assert metric_steps(tmp_path / "parts") == metric_steps(tmp_path / "whole") == [4, 8, 12]
     assert Toy().train(tmp_path / "parts") == 0
-
-
-_KILLED = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from test_loop import Toy
-from pathlib import Path
-
-class Killed(Toy):
-    def maker_loss(self, batch, step):
-        if step == 8:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().maker_loss(batch, step)
-
-Killed().train(Path(sys.argv[2]))
-"""
-
-
-def test_resume_after_kill_minus_9_is_bitwise(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _KILLED, str(Path(__file__).parent), str(tmp_path / "killed")]
-    killed = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    (tmp_path / "killed" / ".state_00000009.1.tmp.safetensors").write_bytes(
-        b"half"
-    )  # as if killed while saving
-    with (tmp_path / "killed" / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 8, "sam')
-    assert Toy().train(tmp_path / "killed") == 7
-    Toy().train(tmp_path / "whole")
-    assert_bitwise(final_state(tmp_path / "whole"), final_state(tmp_path / "killed"))
-    assert metric_steps(tmp_path / "killed") == [4, 8, 12]
-    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
-        "metrics.jsonl",
-        "state_00000010.safetensors",
-        "state_00000012.safetensors",
-        "toy.safetensors",
-    ]
 
 
 def test_damaged_state_falls_back_to_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -244,6 +145,25 @@ def test_accumulated_parts_equal_one_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match=r"loop\.batch_size=8 cannot be divided .* choose a multiple of 3"):
         run("odd", 3)
+
+
+def test_every_phase_visits_the_same_parts_in_the_same_order(tmp_path: Path) -> None:
+    toy = PlainToy()
+    seen: dict[str, list[str]] = {"maker": [], "critic": []}
+
+    def watch(name: str) -> None:
+        loss = getattr(toy, f"{name}_loss")
+
+        def watched(batch: dict[str, Any], step: int) -> dict[str, torch.Tensor]:
+            seen[name] += batch["ids"]
+            return loss(batch, step)
+
+        setattr(toy, f"{name}_loss", watched)
+
+    watch("maker")
+    watch("critic")
+    toy.train(tmp_path, loop_config(steps=2, accumulate=4))
+    assert seen["maker"] == seen["critic"] == [f"clip{number}" for number in range(2 * BATCH)]
 
 
 def test_losses_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
@@ -343,6 +263,70 @@ def test_an_error_in_a_batch_surfaces_at_its_step() -> None:
         next(batches)
 
 
+def test_workers_prepare_batches_side_by_side_and_in_order() -> None:
+    def slow(step: int) -> int:
+        time.sleep(0.02 if step % 2 else 0.025)  # so that later ones are ready earlier
+        return step
+
+    def seconds(workers: int) -> float:
+        begun = time.monotonic()
+        assert list(fetch(slow, range(24), 1, workers)) == list(range(24))
+        return time.monotonic() - begun
+
+    alone = seconds(1)
+    assert alone >= 24 * 0.02
+    assert seconds(2) < 0.75 * alone  # half, and room for a busy machine
+
+
+def test_the_log_tells_of_waiting_memory_and_learning_rate(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def slow_batch_at(step: int) -> dict[str, Any]:
+        time.sleep(0.05)
+        return batch_at(step)
+
+    caplog.set_level("INFO", "vasa")
+    Toy().train(tmp_path / "slow", loop_config(prefetch=0), batch_at=slow_batch_at)
+    Toy().train(tmp_path / "fast")
+    slow, fast = (entries(tmp_path / name)[-1] for name in ("slow", "fast"))
+    assert 1 >= slow["data_wait"] > 0.5
+    assert fast["data_wait"] < slow["data_wait"]
+    assert slow["samples_per_s"] < BATCH / 0.05 < fast["samples_per_s"] * 10
+    assert 0.05 < slow["memory_gib"] < 64  # of a process that has imported torch
+    expected = optim.learning_rate(OPTIMIZER, 11, 12)
+    assert slow["maker/learning_rate"] == slow["critic/learning_rate"] == pytest.approx(expected)
+    assert f"{100 * slow['data_wait']:.0f}% waiting for data" in caplog.text
+
+
+def test_the_rate_counts_training_alone(tmp_path: Path) -> None:
+    """Also when what interrupts it is due between two entries."""
+
+    def validate(step: int, averages: Any) -> dict[str, float]:
+        time.sleep(1.0)
+        return {"psnr_db": 20.0}
+
+    def slow_batch_at(step: int) -> dict[str, Any]:
+        time.sleep(0.02)
+        return batch_at(step)
+
+    cfg = loop_config(validate_every=6, prefetch=0)
+    Toy().train(tmp_path, cfg, batch_at=slow_batch_at, validate=validate)
+    rates = [entry["samples_per_s"] for entry in entries(tmp_path) if "samples_per_s" in entry]
+    assert all(BATCH / 0.25 < rate < BATCH / 0.02 for rate in rates), rates
+
+
+def test_the_clock_starts_afresh_with_every_lap() -> None:
+    clock = Clock()
+    with clock.waiting():
+        time.sleep(0.05)
+    with clock.paused():
+        time.sleep(0.2)
+    seconds, share = clock.lap()
+    assert 0.05 <= seconds < 0.2
+    assert share > 0.5
+    assert clock.lap()[1] == 0.0
+
+
 def test_validation_preview_and_metrics_are_written(tmp_path: Path) -> None:
     picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     eval_modes = []
@@ -354,10 +338,10 @@ def test_validation_preview_and_metrics_are_written(tmp_path: Path) -> None:
     cfg = loop_config(logger="tensorboard", preview_every=6, validate_every=12)
     Toy().train(tmp_path, cfg, preview=preview, validate=lambda step, averages: {"psnr_db": 20.0 + step})
     assert eval_modes == [False, False]
-    entries = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [(e["step"], e["samples"]) for e in entries] == [(4, 32), (8, 64), (12, 96), (12, 96)]
-    assert entries[-1]["validation/psnr_db"] == 32.0
-    assert {"maker/total", "maker/error", "critic/total", "critic/gradient_norm"} < entries[0].keys()
+    told = entries(tmp_path)
+    assert [(e["step"], e["samples"]) for e in told] == [(4, 32), (8, 64), (12, 96), (12, 96)]
+    assert told[-1]["validation/psnr_db"] == 32.0
+    assert {"maker/total", "maker/error", "critic/total", "critic/gradient_norm"} < told[0].keys()
     assert sorted(p.name for p in (tmp_path / "previews").iterdir()) == ["00000006.png", "00000012.png"]
     assert list((tmp_path / "tensorboard").glob("events*"))
 
@@ -375,8 +359,7 @@ def test_logged_losses_are_means_since_the_last_entry(tmp_path: Path) -> None:
             return {**super().critic_loss(batch, step), "step": torch.tensor(float(step))}
 
     Counting().train(tmp_path)
-    entries = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [entry["critic/step"] for entry in entries] == [1.5, 5.5, 9.5]
+    assert [entry["critic/step"] for entry in entries(tmp_path)] == [1.5, 5.5, 9.5]
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
@@ -388,6 +371,12 @@ def test_settings_that_cannot_work_are_refused() -> None:
         LoopConfig(ema_decay=1.0)
     with pytest.raises(ValueError, match=r"optimizer\.learning_rate=nan"):
         OptimizerConfig(learning_rate=float("nan"))
+    with pytest.raises(ValueError, match=r"loop\.best_is=largest is unknown; wanted one of max, min"):
+        LoopConfig(best_is="largest")
+    with pytest.raises(ValueError, match="read validations, and loop.validate_every=0 makes none"):
+        LoopConfig(best_metric="psnr_db", validate_every=0)
+    with pytest.raises(ValueError, match="The canary psnr_db has no bound; give it low, high, or both"):
+        Canary(metric="psnr_db", step=100)
     with pytest.raises(ValueError, match="Phase frozen has no parameter"):
         Phase("frozen", nn.Linear(2, 2).requires_grad_(False), lambda batch, step: {}, OPTIMIZER)
     if not torch.cuda.is_available():
@@ -401,57 +390,7 @@ def test_mixed_seeds_differ_in_every_argument() -> None:
     assert runtime.mix(1, 2, 3) == 6068882009881663744
 
 
-# Several processes ------------------------------------------------------------------------------------------
-
-_DISTRIBUTED = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from test_loop import train_plainly
-from pathlib import Path
-train_plainly(Path(sys.argv[2]))
-"""
-
-
-def train_plainly(run_dir: Path) -> None:
-    """Without dropout and batch statistics, which processes are right to draw and to take differently."""
-    torch.set_num_threads(1)
-    torch.manual_seed(5)
-    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4))
-    unused = nn.Linear(2, 2)  # never gets a gradient
-    module = nn.ModuleDict({"net": net, "unused": unused})
-
-    def loss(batch: dict[str, Any], step: int) -> dict[str, torch.Tensor]:
-        return {"total": (net(batch["x"]) - batch["x"].flip(1)).square().mean()}
-
-    phase = Phase("net", module, loss, OPTIMIZER)
-    train(loop_config(), [phase], batch_at, run_dir, ema={"net": module}, export=lambda step, averages: None)
-
-
-@pytest.mark.full  # two gloo processes; on a loaded machine one can abort after all is saved, while it ends
-def test_two_processes_equal_one(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(_DISTRIBUTED)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        str(script),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    arguments = [str(Path(__file__).parent), str(tmp_path / "two")]
-    subprocess.run([*command, *arguments], check=True, timeout=200, env=environment, capture_output=True)
-    train_plainly(tmp_path / "one")
-    one, two = final_state(tmp_path / "one"), final_state(tmp_path / "two")
-    assert one.keys() == two.keys()
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6)  # fp32 sums in another order
-    means = [
-        json.loads((tmp_path / n / "metrics.jsonl").read_text().splitlines()[0])["total"]
-        for n in ("one", "two")
-    ]
-    assert means[0] == pytest.approx(means[1], rel=1e-5)
+# Devices ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gpu
