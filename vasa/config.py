@@ -40,6 +40,7 @@ from vasa.pretrained.config import WeightsRun
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.judge_config import TrainJudgesRun
 from vasa.training.motion_config import EncodeMotionRun, TrainMotionRun
+from vasa.training.study_config import StudyFaceRun
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -54,6 +55,7 @@ RUNS: dict[str, type] = {
     "benchmark": BenchmarkRun,
     "plan_training": PlanTrainingRun,
     "train_face": TrainFaceRun,
+    "study_face": StudyFaceRun,
     "encode_motion": EncodeMotionRun,
     "train_motion": TrainMotionRun,
     "infer": InferRun,

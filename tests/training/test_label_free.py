@@ -15,10 +15,12 @@ from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.discriminator import MultiScaleDiscriminator
 from vasa.losses.config import LABELLED, FaceLossConfig
 from vasa.training.change import ChangeTeacher
+from vasa.training.config import OptimizerConfig
 from vasa.training.driver_augment import grid_warp, nudged, to_float
 from vasa.training.face_adversary import DiscriminatorStep
 from vasa.training.face_probe import linear_r2
 from vasa.training.face_step import FaceStep, feature_boxes
+from vasa.training.optim import learning_rate
 from vasa.training.teachers import Teachers
 from vasa.training.train_face import train_face
 
@@ -179,6 +181,41 @@ def test_the_change_teacher_sees_expressions_and_teaches_them(pairs):
         first = first or losses["raw_change"].item()
     assert losses["raw_change"].item() < 0.8 * first
     assert all(p.grad is None for p in model.decoder.parameters())
+
+
+def test_held_codes_stay_while_the_rest_learns(pairs):
+    model = build("carried")
+    losses = FaceLossConfig(**FREE, change_steps=5, hold_codes=True, cycle=0, consistency=0)
+    FaceStep(model, losses, change=ChangeTeacher(model.config, model.painter))(pairs.batch_at(0, 4), 5)[
+        "total"
+    ].backward()
+    assert all(p.grad is None for p in model.dynamics_encoder.parameters())
+    assert model.decoder.out.weight.grad.abs().sum() > 0
+    assert model.painter.painters[0].out.weight.grad.abs().sum() > 0
+
+
+def test_the_painter_draws_only_in_its_windows_and_nothing_at_the_start(pairs):
+    model = build("carried")
+    batch = pairs.batch_at(0, 4)
+    image, pose, codes = to_float(batch.source), batch.source_pose, torch.randn(4, 16)
+    painted = model.painter(image, pose, pose, codes, codes * 0)
+    assert all((after - before).abs().max() < 1e-5 for before, after in painted)
+    torch.nn.init.normal_(model.painter.painters[1].out.bias, std=1.0)
+    painted = model.painter(image, pose, pose, codes, codes * 0)
+    axis = torch.linspace(-1.5, 1.5, 40)
+    y, x = torch.meshgrid(-axis, axis, indexing="ij")
+    drawn = model.painter.changes(painted, x.expand(4, -1, -1), y.expand(4, -1, -1)).abs().sum((0, 1))
+    window = model.config.windows[1]  # the mouth's
+    inside = (x > window.x0) & (x < window.x1) & (y > window.y0) & (y < window.y1)
+    assert drawn[inside].sum() > 0 and drawn[~inside].sum() < 1e-3
+
+
+def test_the_learning_rate_begins_anew():
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=2, restart_step=10, final_fraction=0.1)
+    rates = [learning_rate(config, step, 30) for step in range(30)]
+    alone = [learning_rate(replace(config, restart_step=0), step, 10) for step in range(10)]
+    assert rates[:10] == alone and rates[9] == pytest.approx(0.1) and rates[10] == 0.5
+    assert rates[29] == pytest.approx(0.1)
 
 
 def test_grid_warp_moves_shapes_and_keeps_the_border():

@@ -114,7 +114,8 @@ class FramePairsConfig:
         0.4  # of samples whose source has the target's pose, as neighbouring frames of a video
     )
     masks: bool = False  # keep who is foreground, for losses that leave the background out
-    seed: int = 0
+    seed: int = 0  # of the people, and of what is drawn of them
+    draw_seed: int = 0  # of another order of the same people
 
     def __post_init__(self) -> None:
         check_split(self.split)

@@ -214,7 +214,8 @@ class FramePairs:
     def sample(self, position: int) -> dict[str, Tensor | str]:
         """One sample, a function of (seed, position)."""
         config = self.config
-        rng = np.random.default_rng((config.seed, position, 23))
+        order = (config.draw_seed,) if config.draw_seed else ()
+        rng = np.random.default_rng((config.seed, position, 23, *order))
         person, target, column = (
             rng.integers(config.num_identities),
             rng.integers(config.frames),

@@ -20,6 +20,7 @@ class FaceLossConfig:
     # steps at the start that teach E_dyn alone what changes between neighbouring frames, without labels
     # (training/change.py); instead of encoder_steps
     change_steps: int = 0
+    hold_codes: bool = False  # from change_steps on E_dyn stays as it is, and all else trains around it
     # of samples whose warps use the true pose (labels), so that early blur does not move it
     true_pose_share: float = 0.5
     geometry_gradient: bool = True  # through the geometric warp into the encoders; labels can stand in for it

@@ -31,11 +31,22 @@ class OptimizerConfig:
     beta2: float = 0.99
     weight_decay: float = 0.01  # on matrices and kernels only, never on biases and norms
     warmup_steps: int = 200
+    restart_step: int = 0  # where the learning rate begins anew, warm-up and all; 0: it does not
     final_fraction: float = 0.05  # of the peak learning rate, reached at the last step
     clip_norm: float = 1.0  # largest norm of the whole gradient; 0 does not clip
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "beta1", "beta2", "weight_decay", "warmup_steps", "clip_norm"):
+        for name in (
+            "learning_rate",
+            "beta1",
+            "beta2",
+            "weight_decay",
+            "warmup_steps",
+            "restart_step",
+            "clip_norm",
+        ):
+            _at_least(f"optimizer.{name}", getattr(self, name), 0)
+        for name in ("warmup_steps", "restart_step"):
             _at_least(f"optimizer.{name}", getattr(self, name), 0)
         if not 0 <= self.final_fraction <= 1:
             raise ValueError(f"optimizer.final_fraction={self.final_fraction} is not within 0 and 1.")

@@ -136,9 +136,11 @@ class FaceStep:
             colour.append(batch.jitter[few, 0])
             shapes.append(batch.warp[few, 0])
             nudges.append(batch.nudge[few, 0])
-        pose, dynamics = self._codes(
-            torch.cat(images), torch.cat(colour), torch.cat(shapes), torch.cat(nudges)
-        )
+        is_held = self.losses.hold_codes and step >= self.losses.change_steps
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not is_held):
+            pose, dynamics = self._codes(
+                torch.cat(images), torch.cat(colour), torch.cat(shapes), torch.cat(nudges)
+            )
         count, size = len(source), self.size_at(step)
         return Scene(
             resized(source, size),
@@ -227,12 +229,19 @@ class FaceStep:
         terms: dict[str, Tensor] = {}
         count, dynamics = scene.count, scene.dynamics
         driver = dynamics[count : 2 * count]
-        if self.losses.cycle > 0 and count > 1:
+        if self.losses.cycle > 0:
             again = self.model.dynamics_encoder(image, pose[count : 2 * count].detach())
-            terms["cycle"] = contrastive_cycle(again, driver.detach(), driver.roll(1, 0).detach())
+            terms["cycle"] = contrastive_cycle(again, driver.detach(), self._strangers(scene))
         if self.losses.decorrelation > 0 and count > 1:
             terms["decorrelation"] = decorrelation(dynamics[: 2 * count], scene.pose[: 2 * count])
         return terms
+
+    @torch.no_grad()
+    def _strangers(self, scene: Scene) -> Tensor:
+        """z_dyn (B, E) of the others. They travel in the records, because a roll over the batch would make a
+        sample's loss depend on how a batch is divided.
+        """
+        return self.model.motion_codes(scene.other)[1]
 
     def _adversarial_terms(self, image: Tensor, scene: Scene) -> dict[str, Tensor]:
         if self.discriminator is None or self.losses.adversarial <= 0:

@@ -13,7 +13,13 @@ from vasa.training.config import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine from the peak down to ``final_fraction`` of it at ``steps``."""
+    """Linear warm-up, then half a cosine from the peak down to ``final_fraction`` of it at ``steps``; once
+    before ``restart_step``, and once after it.
+    """
+    if step < config.restart_step:
+        steps = min(steps, config.restart_step)
+    else:
+        step, steps = step - config.restart_step, steps - config.restart_step
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = min(1.0, (step - config.warmup_steps) / max(1, steps - 1 - config.warmup_steps))

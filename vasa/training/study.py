@@ -1,0 +1,82 @@
+"""Studies of stage 1: the same trunk trained on under several variants and seeds, probed, in one table."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from vasa.checkpoint import atomic_path
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
+from vasa.pretrained.judges import Judges
+from vasa.training.face_config import TrainFaceRun
+from vasa.training.face_probe import REACH, probe
+from vasa.training.study_config import ProbeOptions, StudyFaceRun
+from vasa.training.train_face import held_out, train_face
+
+COLUMNS = ("reach", "knows", "leak", "drift", "psnr_self", "psnr_cross", "sharpness")
+_log = logging.getLogger(__name__)
+
+Row = dict[str, float]
+
+
+def study_face(run: StudyFaceRun, load: Callable[[Sequence[str]], TrainFaceRun]) -> Path:
+    """Trains and probes what is missing; returns the table, Markdown. load: arguments -> a training run."""
+    rows: dict[str, list[Row]] = {}
+    for name in run.only or run.variants:
+        for seed in run.seeds:
+            folder = run.run_dir / name / str(seed)
+            arguments = [*run.base, *run.variants[name], f"run_dir={folder}"]
+            arguments += [f"loop.seed={seed}", f"pairs.draw_seed={seed}"]
+            rows.setdefault(name, []).append(_measured(load(arguments), run.probe, folder))
+    table = run.run_dir / "study.md"
+    with atomic_path(table) as temporary:
+        temporary.write_text(markdown(rows, run.seeds), encoding="utf-8")
+    _log.info("%s", table)
+    return table
+
+
+def _measured(cfg: TrainFaceRun, options: ProbeOptions, folder: Path) -> Row:
+    """The row of one training, from its file if it is there."""
+    path = folder / "probe.json"
+    if not path.is_file():
+        begun = time.process_time()
+        weights = train_face(cfg)
+        seconds = time.process_time() - begun
+        found = probe_face(FaceAutoencoder.from_pretrained(weights), cfg, options) | {"cpu_s": seconds}
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def probe_face(model: FaceAutoencoder, cfg: TrainFaceRun, options: ProbeOptions) -> Row:
+    """Scores of a face space on the held-out people of its own data."""
+    pairs = held_out(cfg.pairs, options.people)
+    pairs.prepare()
+    batches = [pairs.batch_at(number, options.batch_size) for number in range(options.batches)]
+    return probe(model, batches, Judges.from_pretrained(options.judges))
+
+
+def markdown(rows: dict[str, list[Row]], seeds: Sequence[int]) -> str:
+    """Means over seeds with the lowest and highest, then the reach of each control."""
+    lines = [f"Seeds {', '.join(map(str, seeds))}: mean (lowest to highest).", ""]
+    lines += _table("variant", COLUMNS, {n: [_spread(r, c) for c in COLUMNS] for n, r in rows.items()})
+    names = [f"reach_{name}" for name in REACH]
+    reach = {name: [f"{fmean(r[n] for r in found):.2f}" for n in names] for name, found in rows.items()}
+    some = next(iter(rows.values()))[0]
+    reach["true pictures"] = [f"{some[n.replace('reach', 'ceiling')]:.2f}" for n in names]
+    return "\n".join([*lines, "", *_table("reach of", tuple(REACH), reach)]) + "\n"
+
+
+def _table(first: str, columns: Sequence[str], rows: dict[str, list[str]]) -> list[str]:
+    head = [f"| {first} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    return head + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
+
+
+def _spread(rows: list[Row], column: str) -> str:
+    values = [row[column] for row in rows]
+    shown = f"{fmean(values):.2f}"
+    return shown if len(values) == 1 else f"{shown} ({min(values):.2f} to {max(values):.2f})"
