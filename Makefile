@@ -11,7 +11,8 @@ export VASA_OUTPUT := $(value output)
 export VASA_ARGS := $(value ARGS)
 export VASA_GPUS := $(value gpus)
 
-.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo table calibrate benchmark plan-training
+.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo table calibrate benchmark plan-training \
+        overfit-face study-face
 
 help:
 	@echo 'make demo                            a synthetic portrait speaks: outputs/demo/demo.mp4'
@@ -27,6 +28,8 @@ help:
 	@echo '                                     ARGS="i3d=FILE sync.weights=FILE" repeats it with real weights'
 	@echo 'make benchmark                       what a frame costs, beside other systems: outputs/benchmark;'
 	@echo '                                     ARGS="face=[default,paper]"'
+	@echo 'make overfit-face                    8 people x 8 frames learned by heart: does training work at all?'
+	@echo 'make study-face                      learning without labels against learning with them, over three seeds'
 	@echo 'make plan-training gpus=8xA100       hours, memory and disk of training stage 1'
 	@echo 'make lint                            ruff and mypy'
 	@echo 'make install                         only sets up .venv, which every other target does by itself'
@@ -110,6 +113,12 @@ benchmark: $(INSTALLED)
 
 plan-training: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/plan_training.py $${VASA_GPUS:+"gpus=$$VASA_GPUS"} $$VASA_ARGS
+
+overfit-face: $(INSTALLED)
+	@$(PYTHON) scripts/train_face.py experiment=overfit
+
+study-face: $(INSTALLED)
+	@nice -n 10 $(PYTHON) scripts/study_face.py experiment=label_free
 
 calibrate: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/calibrate.py $$VASA_ARGS

@@ -38,6 +38,8 @@ class TrainFaceRun(TrainingRun):
     low_size: int = 0
     low_steps: int = 0
     validation_identities: int = 32  # held-out identities that are rendered for validation and previews
+    # the people that are learned from validate too: only to see how far a network can learn few by heart
+    validate_on_training: bool = False
     validation_batches: int = 4  # of 8 samples
 
     def __post_init__(self) -> None:

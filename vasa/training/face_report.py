@@ -8,7 +8,10 @@ from torch import Tensor
 
 from vasa.data.frame_pairs import FacePairs
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
-from vasa.training.face_step import to_float
+from vasa.geometry import project
+from vasa.losses.reconstruction import detail_weight
+from vasa.training.driver_augment import to_float
+from vasa.training.face_step import feature_boxes
 
 ROWS = ("source", "target", "self", "cross", "pose only", "dynamics only", "base only", "mask")
 """Rows of the sheet, from top to bottom."""
@@ -21,10 +24,12 @@ def psnr(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def _renders(model: FaceAutoencoder, batch: FacePairs) -> dict[str, Tensor]:
-    """Self, cross, pose-only and dynamics-only reenactments, and the base, of a batch whose drivers are
-    all cross.
+    """Self, cross, pose-only and dynamics-only reenactments, and the base.
+
+    Who drives in "cross": those who share the targets' animation, where records have them, else the others.
     """
-    source, target, other = (to_float(x) for x in (batch.source, batch.target, batch.driver))
+    driver = batch.driver if bool(batch.is_cross.all()) else batch.other
+    source, target, other = (to_float(x) for x in (batch.source, batch.target, driver))
     pose, dynamics = model.motion_codes(torch.cat([source, target, other]))
     (pose_s, pose_t, pose_o), (dyn_s, dyn_t, dyn_o) = pose.chunk(3), dynamics.chunk(3)
     appearance = model.encode_with(source, source, pose_s, dyn_s)
@@ -51,18 +56,53 @@ def sheet(model: FaceAutoencoder, batch: FacePairs) -> np.ndarray:
     return ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
+def health(model: FaceAutoencoder, batch: FacePairs, renders: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Whether the parts of a face space are alive, in dB (B,) each, without labels: what is lost of a target
+    frame (in the boxes of eyes and mouth) when it is drawn with the source's z_dyn instead of its own:
+    code_use; and (everywhere) with the canonical volume and identity of another person: volume_use. Near 0:
+    nothing reads the code, or the volume has collapsed into what all people share.
+    """
+    source, target = renders["source"], renders["target"]
+    pose, dynamics = model.motion_codes(torch.cat([source, target]))
+    (pose_s, pose_t), (dyn_s, dyn_t) = pose.chunk(2), dynamics.chunk(2)
+    appearance = model.encode_with(source, source, pose_s, dyn_s)
+    appearance.volume, appearance.identity = appearance.volume.roll(1, 0), appearance.identity.roll(1, 0)
+    strange = model.decode(appearance, pose_t, dyn_t).image
+    mean = model.identity_encoder.mean_landmarks.expand(len(pose_t), -1, -1)
+    eyes, mouth = feature_boxes(project(mean, pose_t.float()))
+    detail = detail_weight(eyes, mouth, target.shape[-1], 1.0) - 1
+
+    def lost(image: Tensor, where: Tensor) -> Tensor:
+        return _psnr_in(renders["self"], target, where) - _psnr_in(image, target, where)
+
+    return {
+        "code_use": lost(renders["pose only"], detail),
+        "volume_use": lost(strange, torch.ones_like(detail)),
+    }
+
+
+def _psnr_in(predicted: Tensor, target: Tensor, where: Tensor) -> Tensor:
+    """PSNR (B,) in dB over the pixels of where (B, 1, H, W)."""
+    error = (((predicted.float() - target.float()) / 2).square() * where).sum((1, 2, 3))
+    return -10 * torch.log10((error / (3 * where.sum((1, 2, 3))).clamp(min=1)).clamp(min=1e-10))
+
+
 def validation(model: FaceAutoencoder, batches: list[FacePairs]) -> dict[str, float]:
-    """PSNR (dB) of self, cross, base and of copying the source; mean absolute errors of pose (degrees)
-    and controls.
+    """PSNR (dB) of self, cross, base and of copying the source; gain: self over copying; what ``health``
+    says; and where records have truth, mean absolute errors of pose (degrees), controls and landmarks.
     """
     found: dict[str, list[Tensor]] = {}
     for batch in batches:
         renders = _renders(model, batch)
         target = renders["target"]
+        has_cross_truth = bool(batch.is_cross.all())
         for name in ("self", "cross", "base only", "source"):
-            if name in renders:
+            if name in renders and (name != "cross" or has_cross_truth):
                 label = "copy" if name == "source" else name.split()[0]
                 found.setdefault(f"psnr_{label}", []).append(psnr(renders[name], target))
+        found.setdefault("gain", []).append(psnr(renders["self"], target) - psnr(renders["source"], target))
+        for name, value in health(model, batch, renders).items():
+            found.setdefault(name, []).append(value)
         if batch.target_pose is None or batch.target_controls is None or batch.landmarks is None:
             continue
         pose, dynamics = model.motion_codes(target)

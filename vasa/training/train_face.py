@@ -69,6 +69,8 @@ def near_pairs(run: TrainFaceRun) -> Pairs:
 
 def validation_pairs(run: TrainFaceRun) -> Pairs:
     """Of people that training does not show."""
+    if run.validate_on_training:
+        return training_pairs(run)
     if run.data == "clips":
         return ClipPairs(replace(run.clips, split="validation", colour_jitter=0.0))
     return held_out(run.pairs, run.validation_identities)
@@ -77,9 +79,9 @@ def validation_pairs(run: TrainFaceRun) -> Pairs:
 def train_face(run: TrainFaceRun) -> Path:
     """Trains the volumetric face space of a run; returns the exported file. The same run again resumes."""
     torch.manual_seed(run.loop.seed)
-    pairs, judged = training_pairs(run), validation_pairs(run)
-    pairs.prepare()
-    judged.prepare()
+    device = choose_device(run.loop.device)
+    weights = {name: getattr(run.losses, loss) for name, loss in TEACHER_OF.items()}
+    teachers = build_teachers(run.teachers, weights, device, run.licence)
     model = FaceAutoencoder(run.face)
     if run.init is not None:
         load_into(model, load_weights(run.init), "face")
@@ -89,9 +91,9 @@ def train_face(run: TrainFaceRun) -> Path:
         freeze(model.dynamics_encoder)
     if run.freeze_motion or run.freeze_pose:
         freeze(model.pose_encoder)
-    device = choose_device(run.loop.device)
-    weights = {name: getattr(run.losses, loss) for name, loss in TEACHER_OF.items()}
-    teachers = build_teachers(run.teachers, weights, device, run.licence)
+    pairs, judged = training_pairs(run), validation_pairs(run)  # after all that may be missing
+    pairs.prepare()
+    judged.prepare()
     near = near_pairs(run)
     change = _change_teacher(run, model.to(device), near, device) if run.losses.change_steps > 0 else None
     phases = _phases(run, model, teachers, change)
