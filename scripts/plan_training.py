@@ -12,10 +12,10 @@ from vasa.config import load, main
 
 @main("plan_training")
 def run(cfg: PlanTrainingRun) -> None:
-    from vasa.benchmark.plan import markdown, plan
+    from vasa.benchmark.plan import table
 
-    plans = [plan(name, load("train_face", [f"face={name}"]).face, cfg) for name in cfg.faces]
-    sys.stdout.write(markdown(plans, cfg))
+    configs = {name: load("train_face", [f"face={name}"]).face for name in cfg.faces}
+    sys.stdout.write(table(configs, cfg))
 
 
 if __name__ == "__main__":

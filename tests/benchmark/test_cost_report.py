@@ -15,7 +15,7 @@ import yaml
 from vasa.benchmark.config import BenchmarkRun, PlanTrainingRun
 from vasa.benchmark.gpu import gpu_figures
 from vasa.benchmark.gpus import GPUS, parse
-from vasa.benchmark.plan import Plan, StepCost, markdown, plan, step_cost
+from vasa.benchmark.plan import Plan, StepCost, plan, step_cost, table
 from vasa.benchmark.report import PEERS, measure
 from vasa.benchmark.report import markdown as cost_table
 from vasa.config import CONFIGS
@@ -77,7 +77,7 @@ def test_hours_follow_gpus_efficiency_and_steps(monkeypatch: pytest.MonkeyPatch,
     assert planned(steps=100_000).hours[0] == pytest.approx(expected / 2)
     assert planned(batch=48).memory > one.memory > planned(gpus="8xA100").memory
     assert planned(gpus="1xH200").fits > one.fits > 0
-    text = markdown([one], PlanTrainingRun(gpus="1xA100"))
+    text = table({"tiny": tiny()}, PlanTrainingRun(gpus="1xA100"))
     assert "tiny (64 px)" in text and "7 days on 4x RTX A6000" in text
 
 

@@ -8,7 +8,7 @@ allocator and the libraries need beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -181,6 +181,11 @@ def plan(name: str, config: FaceConfig, run: PlanTrainingRun) -> Plan:
 def _data_bytes(size: int, hours: float) -> float:
     frame = next((row[1] for row in JPEG_BYTES if size <= row[0]), JPEG_BYTES[-1][1])
     return hours * 3600 * (FRAMES_PER_S * frame + AUDIO_BYTES_PER_S)
+
+
+def table(configs: Mapping[str, FaceConfig], run: PlanTrainingRun) -> str:
+    """The plans of several configs, by name, as text."""
+    return markdown([plan(name, config, run) for name, config in configs.items()], run)
 
 
 def markdown(plans: list[Plan], run: PlanTrainingRun) -> str:
