@@ -35,7 +35,7 @@ def options(run_dir: Path, cache: Path, steps: int) -> list[str]:
 
 
 @pytest.mark.full  # two launches of two processes, each of which imports torch
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_torchrun_trains_stops_at_a_signal_and_carries_on(tmp_path: Path) -> None:
     run_dir, cache = tmp_path / "run", tmp_path / "cache"
     run = load("train_face", options(run_dir, cache, 2))
@@ -55,14 +55,14 @@ def test_torchrun_trains_stops_at_a_signal_and_carries_on(tmp_path: Path) -> Non
     while not list(run_dir.glob("state_*")) and process.poll() is None:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=400)
+    _, told = process.communicate(timeout=800)
     found = load_latest_state(run_dir)
     assert found is not None
     assert f"Stopped by SIGTERM at step {found[0]}; its state is saved" in told
     assert process.returncode == 1, told
 
     again = [*command, *options(run_dir, cache, found[0] + 2)]
-    ended = subprocess.run(again, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+    ended = subprocess.run(again, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=800)
     assert ended.returncode == 0, ended.stderr
     assert f"at step {found[0]}." in ended.stderr  # Resuming
     assert load_weights(run_dir / "face.safetensors").meta["step"] == found[0] + 2

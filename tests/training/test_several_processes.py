@@ -97,6 +97,7 @@ def train_nine(run_dir: str) -> None:
     PlainToy().train(Path(run_dir), loop_config(steps=2, batch_size=18), batch_at=wide_batch)
 
 
+@pytest.mark.full  # nine processes
 def test_more_than_eight_processes_equal_one(tmp_path: Path, forks: Forks) -> None:
     assert ended_well(forks.run("train_nine", tmp_path / "nine", world=9))
     cfg = loop_config(steps=2, batch_size=18, accumulate=9)
