@@ -11,7 +11,7 @@ def arguments(out, cache, seeds):
         "experiment=label_free", "face=tiny", "face.source_pixels=false", "init_pose=null",
         "freeze_pose=false",
         f"pairs.cache={cache}", "pairs.frames=4", "pairs.num_identities=16", "low_steps=0", "run=smoke",
-        "losses.change_steps=1", "loop.steps=2", "loop.batch_size=4", "loop.save_every=2", "loop.logger=none",
+        "losses.change_steps=0", "loop.steps=2", "loop.batch_size=4", "loop.save_every=2", "loop.logger=none",
     ]  # fmt: skip
     run = load("study_face", [f"run_dir={out}", f"seeds={seeds}", "probe.people=16", "probe.batches=2"])
     run.probe.batch_size, run.base = 8, base

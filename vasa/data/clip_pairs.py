@@ -92,11 +92,11 @@ class ClipPairs:
             **({"mask": found["mask"][1]} if self._has_mask else {}),
         }
 
-    def batch_at(self, step: int, batch_size: int) -> FacePairs:
-        """The global batch of a step: positions step * batch_size onwards."""
+    def batch_at(self, step: int, batch_size: int, rows: slice = slice(None)) -> FacePairs:
+        """The global batch of a step, or some rows of it: positions step * batch_size onwards."""
         if not len(self):
             self.prepare()
-        samples = [self.sample(step * batch_size + n) for n in range(batch_size)]
+        samples = [self.sample(step * batch_size + n) for n in range(batch_size)[rows]]
         columns = {key: [sample[key] for sample in samples] for key in samples[0]}
         ids = columns.pop("ids")
         return FacePairs(ids=ids, **{key: torch.stack(values) for key, values in columns.items()})

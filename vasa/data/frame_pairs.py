@@ -264,9 +264,9 @@ class FramePairs:
         """The shard that a person is in, and the row there."""
         return self._shard(person // (2 * COUPLES_PER_SHARD)), person % (2 * COUPLES_PER_SHARD)
 
-    def batch_at(self, step: int, batch_size: int) -> FacePairs:
-        """The global batch of a step: positions step * batch_size onwards."""
-        samples = [self.sample(step * batch_size + n) for n in range(batch_size)]
+    def batch_at(self, step: int, batch_size: int, rows: slice = slice(None)) -> FacePairs:
+        """The global batch of a step, or some rows of it: positions step * batch_size onwards."""
+        samples = [self.sample(step * batch_size + n) for n in range(batch_size)[rows]]
         return FacePairs(**{key: _together([s[key] for s in samples]) for key in samples[0]})
 
 

@@ -49,6 +49,11 @@ class TrainFaceRun(TrainingRun):
             raise ValueError(
                 "freeze_pose=true needs a pose encoder to keep: set init_pose=.../face.safetensors."
             )
+        if self.losses.change_steps > 0 and self.init is None and self.init_pose is None:
+            raise ValueError(
+                "losses.change_steps needs a pose encoder that can cut crops: set "
+                "init_pose=.../face.safetensors."
+            )
         if self.low_steps > 0 and self.low_size not in (self.face.size // 2, self.face.size // 4):
             raise ValueError(
                 f"low_size is {self.low_size} px; wanted a half or a quarter of face.size={self.face.size}, "

@@ -15,7 +15,7 @@ from torch import nn
 from vasa.checkpoint import Weights, load_into, load_weights, plain, save_weights
 from vasa.data.clip_pairs import ClipPairs
 from vasa.data.config import FramePairsConfig
-from vasa.data.frame_pairs import FramePairs
+from vasa.data.frame_pairs import FacePairs, FramePairs
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.discriminator import MultiScaleDiscriminator
 from vasa.training.change import ChangeTeacher
@@ -99,13 +99,14 @@ def train_face(run: TrainFaceRun) -> Path:
     phases = _phases(run, model, teachers, change)
     exported = Path(run.run_dir) / "face.safetensors"
 
-    def export(done: int, averages: Mapping[str, nn.Module]) -> None:
+    def export(done: int, averages: Mapping[str, nn.Module]) -> Path:
         meta = {
             "step": done,
             "samples": done * run.loop.batch_size,
             "init": str(run.init.name) if run.init else None,
         }
         save_weights(exported, averages["face"].state_dict(), model.describe(), meta)
+        return exported
 
     def preview(done: int, averages: Mapping[str, nn.Module]) -> np.ndarray:
         return sheet(averages["face"], to_device(judged.batch_at(0, PREVIEW_SAMPLES), device))  # type: ignore[arg-type]
@@ -114,18 +115,21 @@ def train_face(run: TrainFaceRun) -> Path:
         batches = [to_device(judged.batch_at(n + 1, 8), device) for n in range(run.validation_batches)]
         return validation(averages["face"], batches)  # type: ignore[arg-type]
 
+    def batch_at(step: int, rows: slice) -> FacePairs:
+        source = near if step < run.losses.change_steps else pairs
+        return source.batch_at(step, run.loop.batch_size, rows)
+
     train(
         run.loop,
         phases,
-        lambda number: (near if number < run.losses.change_steps else pairs).batch_at(
-            number, run.loop.batch_size
-        ),
+        batch_at,
         run.run_dir,
         ema={"face": model},
         export=export,
         preview=preview,
         validate=validate,
         config=plain(run),
+        by_rows=True,
     )
     return exported
 
