@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet50, vgg16, vgg19
 
 from vasa.face.config import DiscriminatorConfig
-from vasa.face.volumetric.autoencoder import Appearance, FaceAutoencoder
+from vasa.face.volumetric.appearance import Appearance
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.discriminator import MultiScaleDiscriminator
 
 TO_CONV5_1 = {19: 30, 16: 26}

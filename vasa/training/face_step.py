@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vasa.data.frame_pairs import FacePairs
-from vasa.face.volumetric.autoencoder import Appearance, FaceAutoencoder
+from vasa.face.volumetric.appearance import Appearance
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.geometry import project
 from vasa.losses.adversarial import feature_matching, generator_hinge
 from vasa.losses.config import FaceLossConfig

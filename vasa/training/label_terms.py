@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vasa.data.frame_pairs import FacePairs
-from vasa.face.volumetric.autoencoder import Appearance, FaceAutoencoder, Rendering
+from vasa.face.volumetric.appearance import Appearance, Rendering
+from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.losses.config import FaceLossConfig
 from vasa.losses.reconstruction import detail_weight, flow_huber, mask_cross_entropy, weighted_l1
 from vasa.records import CONTROL_NAMES

@@ -11,10 +11,8 @@ e_s); driver: w_em(z_d, e_s) in the canonical frame first, then rigid. z_id is a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +20,9 @@ from torch import Tensor, nn
 
 from vasa.checkpoint import load_into, load_weights
 from vasa.face.config import FaceConfig
-from vasa.face.volumetric.decoder import Decoded, Decoder
+from vasa.face.volumetric.appearance import Appearance, Rendering
+from vasa.face.volumetric.composition import carried_alone, composed
+from vasa.face.volumetric.decoder import Decoder
 from vasa.face.volumetric.encoders import AppearanceEncoder, DynamicsEncoder, IdentityEncoder, PoseEncoder
 from vasa.face.volumetric.expression import displacement
 from vasa.face.volumetric.mouth import paint_mouth
@@ -38,75 +38,8 @@ from vasa.face.volumetric.warping import (
     seen_from_canonical,
 )
 from vasa.nn.blocks import fold
-from vasa.nn.warp import enlarge_twice, sample_image, sample_volume, upsample_flow
+from vasa.nn.warp import enlarge_twice, sample_image, sample_volume
 from vasa.records import CONTROL_INDEX, MotionLayout
-
-
-@dataclass(slots=True)
-class Appearance:
-    """Everything about B portraits that no frame changes: what ``encode`` computes once.
-
-    volume (B, C, D, h, h) canonical; identity (B, c, 4, 4) z_id; landmarks (B, 68, 3) neutral, head frame;
-    pose (B, 6) and dynamics (B, E) of the portrait itself; features of E_app, finest first; small
-    (B, 3, S, S) its pixels at network size, pixels those that frames are made of: (B, 3, H, H), or
-    enlarged to (B, 3, 2 H, 2 H) where frames are finer than the network. photograph (B,): 1 for what a
-    detector found, 0 for rendered faces (see PHOTO_RESIDUAL). side: H of the frames.
-    """
-
-    volume: Tensor
-    identity: Tensor
-    landmarks: Tensor
-    pose: Tensor
-    dynamics: Tensor
-    features: list[Tensor]
-    small: Tensor
-    pixels: Tensor
-    photograph: Tensor
-    side: int
-
-    def __getitem__(self, index: int | slice | Tensor) -> Appearance:
-        def picked(value: Any) -> Any:  # a tensor, a list of them, or what all of the batch share
-            if isinstance(value, int):
-                return value
-            return [x[index] for x in value] if isinstance(value, list) else value[index]
-
-        return Appearance(**{f.name: picked(getattr(self, f.name)) for f in fields(self)})
-
-    @staticmethod
-    def cat(parts: Sequence[Appearance]) -> Appearance:
-        """Several batches of portraits of one size as one."""
-
-        def joined(values: list[Any]) -> Any:
-            if isinstance(values[0], int):
-                return values[0]
-            if isinstance(values[0], list):
-                return [torch.cat(level) for level in zip(*values, strict=True)]
-            return torch.cat(values)
-
-        return Appearance(
-            **{f.name: joined([getattr(part, f.name) for part in parts]) for f in fields(Appearance)}
-        )
-
-    def expand(self, batch: int) -> Appearance:
-        """One portrait for a batch of frames, without copying."""
-        if self.pose.shape[0] == batch:
-            return self
-        return self[torch.zeros(batch, dtype=torch.long, device=self.pose.device)] if batch > 1 else self
-
-
-@dataclass(slots=True)
-class Rendering:
-    """A decoded batch: image (B, 3, H, H) in [-1, 1]; the rest is None without source pixels.
-
-    warped: the source carried by the geometric plus residual flow, at network size. alpha (B, 1, S, S): where
-        pixels are synthesised.
-    """
-
-    image: Tensor
-    warped: Tensor | None = None
-    alpha: Tensor | None = None
-    flow: Tensor | None = None
-    base: Base | None = None
 
 
 def _resize(image: Tensor, size: int) -> Tensor:
@@ -117,16 +50,6 @@ def _resize(image: Tensor, size: int) -> Tensor:
         return F.interpolate(image.float(), (size, size), mode="bilinear", antialias=image.shape[-1] > size)
 
 
-PHOTO_RESIDUAL, PHOTO_SYNTHESIS, PHOTO_PAINT = 0.45, 0.22, 0.6
-"""Shares, on portraits that a detector found, of the residual flow, of what is synthesised on the front of
-the face outside the mouth (lids, eyes, lips), and of the painted mouth interior that is left as it is.
-
-What was learned was learned on procedural heads. Chosen on eight real clips (PSNR and sharpness in the face
-box): a third of the synthesis gains 0.02 dB over a fifth and costs 2 % of the sharpness; leaving more of the
-paint costs 0.01 dB and looks better.
-"""
-FULL_CORRECTION = 0.3
-"""Correction (of a range of 2) from which on the fine detail of the pixels under it is given up."""
 REST_LIMITS = {"blink_left": 0.9, "blink_right": 0.9, "jaw": 0.3}
 """Controls of a portrait that are believed above these values even when its expression counts as its rest."""
 
@@ -325,7 +248,7 @@ class FaceAutoencoder(nn.Module):
                 raise ValueError(
                     "learned=False needs a face space with source pixels (face.source_pixels=true)."
                 )
-            return self._geometric(appearance, base)
+            return carried_alone(appearance, base)
         posed = self._posed_volume(appearance, pose, dynamics)
         if base is None:
             return Rendering(self.decoder(posed).colour)
@@ -344,7 +267,7 @@ class FaceAutoencoder(nn.Module):
             base.flow,
             torch.cat([appearance.dynamics, dynamics], -1),
         )
-        return self._compose(appearance, base, decoded, redrawn)
+        return composed(appearance, base, decoded, redrawn)
 
     def _redrawn(
         self, painter: ExpressionPainter, appearance: Appearance, base: Base, pose: Tensor, dynamics: Tensor
@@ -385,45 +308,3 @@ class FaceAutoencoder(nn.Module):
                 face_shape(appearance.landmarks),
                 self.size,
             )
-
-    def _compose(
-        self, appearance: Appearance, base: Base, decoded: Decoded, redrawn: Tensor | None
-    ) -> Rendering:
-        """Carried pixels plus corrections where the mask allows.
-
-        Frames are finer than the network: there the corrections are enlarged, and the detail that only the
-        carried pixels have stays as far as they are hardly corrected.
-        """
-        assert decoded.flow is not None and decoded.mask_logit is not None
-        photograph = appearance.photograph[:, None, None, None]
-        flow = base.flow + decoded.flow * (1 - (1 - PHOTO_RESIDUAL) * photograph)
-        warped = sample_image(appearance.small.float(), flow)
-        alpha = base.synthesis[:, None] * torch.sigmoid(decoded.mask_logit)
-        maps = dict(zip(MAP_NAMES, base.maps.split(1, 1), strict=True))
-        share = PHOTO_SYNTHESIS + (1 - PHOTO_PAINT - PHOTO_SYNTHESIS) * maps["mouth_inside"]
-        alpha = alpha * (1 - (1 - share) * photograph * maps["front"])  # as it is where photograph is 0
-        correction = alpha * decoded.colour
-        if redrawn is not None:
-            correction = correction + redrawn
-        painted = paint_mouth(warped, base)
-        if appearance.side == self.size:
-            image = painted + correction
-        else:
-            fine = paint_mouth(self._carried(appearance, flow), base)
-            strength = (correction.abs().amax(1, keepdim=True) / FULL_CORRECTION).clamp(0, 1)
-            coarse = torch.cat([painted, correction, strength], 1)
-            coarse = F.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
-            painted_up, correction_up, strength_up = coarse.split([3, 3, 1], 1)
-            image = torch.lerp(fine, painted_up, strength_up) + correction_up
-        return Rendering(image.clamp(-1, 1), warped, alpha, flow, base)
-
-    def _geometric(self, appearance: Appearance, base: Base) -> Rendering:
-        warped = self._carried(appearance, base.flow)
-        return Rendering(paint_mouth(warped, base).clamp(-1, 1), warped, None, base.flow, base)
-
-    def _carried(self, appearance: Appearance, flow: Tensor) -> Tensor:
-        """The portrait's pixels (B, 3, H, H) carried by a flow of network size."""
-        if appearance.side == self.size:
-            return sample_image(appearance.small.float(), flow)
-        flow = upsample_flow(flow, appearance.side, appearance.side)
-        return sample_image(appearance.pixels.float(), flow, mode="bicubic")
