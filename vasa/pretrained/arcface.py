@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vasa.pretrained.crops import invert, warp_crop
-from vasa.pretrained.onnx_graph import OnnxGraph
 from vasa.pretrained.registry import NETWORKS
 
 TEMPLATE_PX = (
@@ -74,9 +74,17 @@ class ArcFaceNet(nn.Module):
         """Raises: FileNotFoundError saying what to get; ValueError when the file is no recognition model."""
         super().__init__()
         path = _existing(path)
-        self.graph = OnnxGraph(path)
-        self.side = _side(self.graph.input_shape, path)
+        self.graph, shape = _in_torch(path)
+        self.side = _side(shape, path)
         self.mean, self.scale = (0.0, 1.0) if _normalises_itself(path) else (127.5, 1 / 127.5)
+        with torch.no_grad():
+            code = self.graph(torch.zeros(1, 3, self.side, self.side))
+        if code.ndim != 2:
+            raise ValueError(f"{path} gives {tuple(code.shape)}; wanted one vector a face, (any, E).")
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays frozen: its batch norms must not learn."""
+        return super().train(False)
 
     def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
         pixels = (images.float() + 1) * 127.5  # beyond the picture is black, as the judge sees it
@@ -102,6 +110,29 @@ def aligned(images: Tensor, landmarks: Tensor, side: int) -> Tensor:
         torch.stack([turn.imag, turn.real, move.imag], -1),
     ]
     return warp_crop(images, invert(torch.stack(rows, 1)).float(), side, padding="zeros")
+
+
+def _in_torch(path: Path) -> tuple[nn.Module, list[int | str | None]]:
+    """The graph as a frozen module, and the shape it takes."""
+    import onnx
+    import onnx2torch
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path))
+    except DecodeError as error:
+        raise ValueError(f"{path} is damaged, or no ONNX file: get it again.") from error
+    try:
+        network = onnx2torch.convert(model)
+    except Exception as error:  # it raises several kinds for graphs that it does not know
+        raise ValueError(f"{path} cannot be computed by torch: {str(error).splitlines()[0]}") from error
+    constants = {tensor.name for tensor in model.graph.initializer}
+    given = [value for value in model.graph.input if value.name not in constants]
+    if len(given) != 1:
+        raise ValueError(f"{path} takes {len(given)} inputs; wanted one, of pictures.")
+    dims = given[0].type.tensor_type.shape.dim
+    shape = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in dims]
+    return network.eval().requires_grad_(False), shape  # else its batch norms would go on learning
 
 
 def _existing(path: str | Path) -> Path:
