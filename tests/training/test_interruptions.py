@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from forks import Forks
-from toy_run import Toy, assert_bitwise, final_state, metric_steps
+from toy_run import Toy, assert_bitwise, final_state, loop_config, metric_steps
 
 from vasa import checkpoint
 from vasa.checkpoint import load_weights
@@ -96,6 +96,9 @@ def test_killed_while_a_file_is_written(tmp_path: Path, forks: Forks, whole: Pat
     assert not list(tmp_path.glob(".*"))
 
 
+SELDOM = loop_config(log_every=8)  # so that the log is smaller than the export, and that than a state
+
+
 def fill_the_disk(run_dir: str, limit: str) -> None:
     """From step 7 on no file may grow beyond the limit, which is how a full disk looks to a writer."""
 
@@ -107,7 +110,7 @@ def fill_the_disk(run_dir: str, limit: str) -> None:
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        Filling().train(Path(run_dir))
+        Filling().train(Path(run_dir), SELDOM)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)  # the error is told to a file
 
@@ -115,27 +118,29 @@ def fill_the_disk(run_dir: str, limit: str) -> None:
 @pytest.mark.parametrize("last", ["nothing", "the log", "the export"])
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, forks: Forks, whole: Path, last: str) -> None:
     """Whatever the last file is that still fits."""
+    Toy().train(tmp_path / "sizes", SELDOM)
     names = ("metrics.jsonl", "toy.safetensors", "state_00000012.safetensors")
-    log, export, saved = ((whole / name).stat().st_size for name in names)
+    log, export, saved = ((tmp_path / "sizes" / name).stat().st_size for name in names)
     assert log + 256 < export < saved - 256
     room = {"nothing": 64, "the log": (log + export) // 2, "the export": (export + saved) // 2}[last]
-    ((code, told),) = forks.run("fill_the_disk", tmp_path, room)
+    run_dir = tmp_path / "run"
+    ((code, told),) = forks.run("fill_the_disk", run_dir, room)
     assert code == 1
     sentence = (
-        f"OSError: {tmp_path} takes no more data (File too large); the last training state, "
+        f"OSError: {run_dir} takes no more data (File too large); the last training state, "
         "state_00000005.safetensors, is whole. Free some space or lower loop.keep_states, and give the same "
         "command again: it carries on from there."
     )
     assert sentence in told.splitlines()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in run_dir.iterdir()) == [
         "metrics.jsonl",
         "state_00000005.safetensors",
         "toy.safetensors",
     ]
-    assert load_weights(tmp_path / "toy.safetensors").meta["step"] == (10 if last == "the export" else 5)
-    assert Toy(seed=99).train(tmp_path) == 7
-    assert_bitwise(final_state(whole), final_state(tmp_path))
-    assert metric_steps(tmp_path) == metric_steps(whole)
+    assert load_weights(run_dir / "toy.safetensors").meta["step"] == (10 if last == "the export" else 5)
+    assert Toy(seed=99).train(run_dir, SELDOM) == 7
+    assert_bitwise(final_state(whole), final_state(run_dir))
+    assert metric_steps(run_dir) == [8, 12]
 
 
 def test_other_errors_of_the_disk_keep_their_own_words(tmp_path: Path) -> None:
