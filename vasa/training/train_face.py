@@ -25,7 +25,7 @@ from vasa.training.face_config import TrainFaceRun
 from vasa.training.face_report import sheet, validation
 from vasa.training.face_step import FaceStep, freeze
 from vasa.training.loop import Phase, train
-from vasa.training.runtime import choose_device, to_device
+from vasa.training.runtime import start, to_device
 from vasa.training.teachers import Teachers, build_teachers
 
 PREVIEW_SAMPLES = 6
@@ -78,8 +78,8 @@ def validation_pairs(run: TrainFaceRun) -> Pairs:
 
 def train_face(run: TrainFaceRun) -> Path:
     """Trains the volumetric face space of a run; returns the exported file. The same run again resumes."""
-    torch.manual_seed(run.loop.seed)
-    device = choose_device(run.loop.device)
+    runtime = start(run.loop)  # seeds the new weights, too
+    device = runtime.device
     weights = {name: getattr(run.losses, loss) for name, loss in TEACHER_OF.items()}
     teachers = build_teachers(run.teachers, weights, device, run.licence)
     model = FaceAutoencoder(run.face)
@@ -129,6 +129,7 @@ def train_face(run: TrainFaceRun) -> Path:
         preview=preview,
         validate=validate,
         config=plain(run),
+        runtime=runtime,
         by_rows=True,
     )
     return exported
