@@ -63,7 +63,7 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
             scores.update({f"{pool}/{k}": v for k, v in found.items()})
         return scores
 
-    def export(done: int, averages: Mapping[str, nn.Module]) -> None:
+    def export(done: int, averages: Mapping[str, nn.Module]) -> Path:
         own = SECTIONS[judge.kind]  # what the file says of other kinds would only fill it
         meta = {
             "steps": done,
@@ -72,6 +72,7 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
             "scores": dict(scores),
         }
         save_network(averages[name].get_submodule("network"), path, meta)
+        return path
 
     train(
         loop,
