@@ -14,12 +14,14 @@ from vasa.face.config import DiscriminatorConfig, FaceConfig
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.discriminator import MultiScaleDiscriminator
 from vasa.losses.config import LABELLED, FaceLossConfig
-from vasa.training.change import ChangeTeacher
+from vasa.metrics.correlation import pearson
+from vasa.training.change import ChangeTeacher, canonical, principal
 from vasa.training.config import OptimizerConfig
 from vasa.training.driver_augment import grid_warp, nudged, to_float
 from vasa.training.face_adversary import DiscriminatorStep
 from vasa.training.face_probe import linear_r2
 from vasa.training.face_step import FaceStep, feature_boxes
+from vasa.training.lucas_kanade import optical_flow
 from vasa.training.optim import learning_rate
 from vasa.training.teachers import Teachers
 from vasa.training.train_face import train_face
@@ -167,7 +169,7 @@ def test_the_change_teacher_sees_expressions_and_teaches_them(pairs):
     model = build()
     change = ChangeTeacher(model.config)
     change.fit([(source, target, pose)])
-    assert change.basis_0.abs().sum() > 0
+    assert change.principal_0.abs().sum() > 0 and change.shared_flow_1.abs().sum() > 0
     nothing = change.changes(source, source, torch.cat([batch.source_pose] * 2))
     assert all(part.abs().max() < 1e-5 for part in nothing)
     step = FaceStep(model, FaceLossConfig(**FREE, change_steps=100), change=change)
@@ -181,6 +183,34 @@ def test_the_change_teacher_sees_expressions_and_teaches_them(pairs):
         first = first or losses["raw_change"].item()
     assert losses["raw_change"].item() < 0.8 * first
     assert all(p.grad is None for p in model.decoder.parameters())
+
+
+def test_what_two_views_share_is_found_in_their_noise():
+    draw = torch.Generator().manual_seed(0)
+    cause = torch.randn(3000, 1, generator=draw)
+    looks, flows = torch.randn(3000, 12, generator=draw) * 3, torch.randn(3000, 9, generator=draw) * 2
+    looks[:, 4:5] += cause
+    flows[:, 2:3] -= cause
+    look_axes, flow_axes = canonical(looks, flows)
+    said = looks @ look_axes[:, :1] + flows @ flow_axes[:, :1]
+    assert abs(pearson(said, cause).item()) > 0.4  # in either view alone: 0.32 and 0.45 at best
+    strongest = looks @ principal(looks)[0][:, :1]
+    assert abs(pearson(strongest, cause).item()) < 0.33
+    by_view = [int(axes[:, 0].abs().argmax()) for axes in (look_axes, flow_axes)]
+    assert by_view == [4, 2]
+
+
+def test_optical_flow_finds_a_shift_and_leaves_blank_paper_alone():
+    v, u = torch.meshgrid(torch.arange(40.0), torch.arange(60.0), indexing="ij")
+
+    def picture(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (torch.sin(x / 4) * torch.cos(y / 5) + torch.sin((x + y) / 7))[None, None]
+
+    before, after = picture(u, v), picture(u - 1.5, v + 1.0)
+    flow = optical_flow(torch.cat([before, 0 * before]), torch.cat([after, 0 * after]))
+    inside = flow[0, :, 8:-8, 8:-8].mean((1, 2))
+    torch.testing.assert_close(inside, torch.tensor([1.5, -1.0]), atol=0.15, rtol=0)
+    assert flow[1].abs().max() == 0
 
 
 def test_held_codes_stay_while_the_rest_learns(pairs):

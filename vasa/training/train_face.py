@@ -29,7 +29,7 @@ from vasa.training.runtime import start, to_device
 from vasa.training.teachers import Teachers, build_teachers
 
 PREVIEW_SAMPLES = 6
-CHANGE_BATCHES, CHANGE_PAIRS = 40, 48
+CHANGE_BATCHES, CHANGE_PAIRS = 100, 48
 """Pairs whose changes the components are found from."""
 TEACHER_OF = {
     "perceptual": "perceptual",
