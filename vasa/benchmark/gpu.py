@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vasa.benchmark.cost import count, ready_face
 from vasa.benchmark.plan import step_cost
-from vasa.benchmark.step import Step
+from vasa.benchmark.step import PLAIN, pictures, whole_step
 from vasa.face.config import FaceConfig
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.training.config import OptimizerConfig
@@ -86,24 +86,19 @@ def _training(config: FaceConfig, batch: int, seconds: float) -> dict[str, float
     that are there already.
     """
     torch.manual_seed(0)
-    step = Step(FaceAutoencoder(config).cuda())
-    step.judges.cuda()
-    step.discriminator.cuda()
+    step = whole_step(FaceAutoencoder(config).cuda())
     modules = (step.face, step.discriminator)
-    adams = [build_optimizer(list(module.parameters()), OptimizerConfig()) for module in modules]
-    source, target = (torch.rand(batch, 3, config.size, config.size, device="cuda") * 2 - 1 for _ in range(2))
+    trained = ([w for w in module.parameters() if w.requires_grad] for module in modules)
+    adams = [build_optimizer(weights, OptimizerConfig()) for weights in trained]
+    shown = pictures(batch, config.size, "cuda")
 
     def once() -> None:
-        for adam in adams:
+        for adam, loss in zip(adams, (step.loss, step.verdict), strict=True):
             adam.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16):
-            loss, image = step.main(source, target)
-        loss.backward()
-        adams[0].step()
-        with torch.autocast("cuda", torch.bfloat16):
-            loss = step.adversary(image, target)
-        loss.backward()
-        adams[1].step()
+            with torch.autocast("cuda", torch.bfloat16):
+                value = loss(shown, PLAIN)
+            value.backward()
+            adam.step()
 
     torch.cuda.reset_peak_memory_stats()
     rate = batch * calls_per_second(once, seconds)

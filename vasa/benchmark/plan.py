@@ -1,9 +1,9 @@
 """What training stage 1 will take: the operations, memory and disk of its step, counted on tensors without
 data and turned into hours on given GPUs.
 
-Counted: convolutions and matrix products of every pass of step.py, forward and backward, in bf16 autocast;
-activations kept for the backward pass. Assumed: which share of the GPUs' rate is reached, and what the
-allocator and the libraries need beside it.
+Counted: convolutions and matrix products of every pass of the step itself, forward and backward, in bf16
+autocast; activations kept for the backward pass. Assumed: which share of the GPUs' rate is reached, and what
+the allocator and the libraries need beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vasa.benchmark.config import PlanTrainingRun
 from vasa.benchmark.gpus import GPUS, parse
 from vasa.benchmark.meter import fake_tensors
-from vasa.benchmark.step import Step
+from vasa.benchmark.step import PLAIN, SWAPPING, pictures, whole_step
 from vasa.face.config import FaceConfig
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 
@@ -106,24 +106,22 @@ def _autocast() -> AbstractContextManager[Any]:
 def step_cost(config: FaceConfig) -> StepCost:
     """Counts a training step at the config's size, with batches of one and two to tell what grows with it."""
     with fake_tensors():
-        step = Step(FaceAutoencoder(config))
-        modules: list[nn.Module] = [step.face, step.discriminator, step.judges]
+        step = whole_step(FaceAutoencoder(config))
+        modules: list[nn.Module] = [step.face, step.discriminator, step.frozen]
         weights = [weight for module in modules for weight in module.parameters()]
-        size = config.size
-        one, two = torch.zeros(1, 3, size, size), torch.zeros(2, 3, size, size)
-        main = _backward_cost(lambda: step.main(one, one)[0], weights)
-        both = _backward_cost(lambda: step.main(two, two)[0], weights)
-        known, knowns = step.codes(one, one), step.codes(two, two)
-        swaps = _backward_cost(lambda: step.swaps(known, one, one), weights)
-        more = _backward_cost(lambda: step.swaps(knowns, two, two), weights)
-        adversary = _backward_cost(lambda: step.adversary(one, one), weights)
+        one, two = pictures(1, config.size), pictures(2, config.size)
+        main = _backward_cost(lambda: step.loss(one, PLAIN), weights)
+        adversary = _backward_cost(lambda: step.verdict(one, PLAIN), weights)
+        both = _backward_cost(lambda: step.loss(two, PLAIN), weights)
+        swaps = _backward_cost(lambda: step.loss(one, SWAPPING), weights)
+        more = _backward_cost(lambda: step.loss(two, SWAPPING), weights)
         counts = [sum(weight.numel() for weight in module.parameters()) for module in modules]
         return StepCost(
             main[0],
-            more[0] - swaps[0],
+            swaps[0] - main[0],
             adversary[0],
             both[1] - main[1],
-            more[1] - swaps[1],
+            more[1] - swaps[1] - (both[1] - main[1]),
             2 * main[1] - both[1],
             *counts,
         )

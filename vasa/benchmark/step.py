@@ -1,130 +1,128 @@
-"""A training step of stage 1 in the paper's proportions, to be counted or timed: all networks at their true
-sizes with random weights, every pass that costs anything, and losses whose values mean nothing.
-
-The passes are those of training/face_step.py with all of MegaPortraits' and VASA-1's terms on: both frames'
-codes, one encoding, one decoding, the frozen judges on the output and on the target, the output's codes again
-(cycle), the discriminator; and on a share of the samples the swaps (consistency, cross-identity, the cycle
-on another person). torchvision's ImageNet networks stand for the frozen judges, which have their sizes.
+"""Stage 1's own training step (training/face_step.py) with all of MegaPortraits' and VASA-1's terms on, to be
+counted or timed: every network at its published size with random weights, on pictures that show nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet50, vgg16, vgg19
 
+from vasa.data.frame_pairs import FacePairs
 from vasa.face.config import DiscriminatorConfig
-from vasa.face.volumetric.appearance import Appearance
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.discriminator import MultiScaleDiscriminator
+from vasa.losses.config import FaceLossConfig
+from vasa.losses.perceptual import EyeFeatureLoss, FaceFeatureLoss, FeatureLoss
+from vasa.pretrained.arcface import TEMPLATE_SIDE, aligned
+from vasa.pretrained.gaze import GazeFeatures
+from vasa.pretrained.vgg import FaceFeatures, ImageNetFeatures
+from vasa.training.face_adversary import DiscriminatorStep
+from vasa.training.face_step import FaceStep
+from vasa.training.teachers import Teachers
 
-TO_CONV5_1 = {19: 30, 16: 26}
-"""Modules of torchvision's VGG19 and VGG16 up to the ReLU behind conv5_1, the deepest layer a loss reads."""
-IMAGE_SCALES, FACE_SCALES = 4, 2
-"""Halvings at which VGG19 and the face network look (MegaPortraits' authors' code)."""
-SMALLEST = 16
-CROP, SMALL_CROP = 224, 112
-"""px of aligned face crops for the VGG networks, and for face recognition."""
+LOSSES = FaceLossConfig(
+    true_pose_share=0,
+    l1=0,
+    gradient=0,
+    warped=0,
+    flow=0,
+    mask=0,
+    pose=0,
+    controls=0,
+    landmarks=0,
+    perceptual=1,
+    face=1,
+    gaze=1,
+    adversarial=1,
+    feature_matching=1,
+    cycle=1,
+    cross_cycle=1,
+    consistency=1,
+    cross_identity=1,
+    transfer_every=2,
+    transfer_share=1,
+    driver_warp=0.1,
+)
+"""The terms of experiment=paper; weights cost nothing. Even steps swap codes of the whole batch, odd ones of
+none.
+"""
+SWAPPING, PLAIN = 0, 1
+"""Steps of either kind."""
 
 
-class Judges(nn.Module):
-    """The frozen networks of the losses: VGG19, VGGFace, the gaze network (both VGG16), ArcFace."""
+class RecognitionNet(nn.Module):
+    """The convolutions of ArcFace's IResNet-50 (insightface's w600k_r50), which teaches l_cross_id: images
+    (B, 3, S, S), landmarks (B, 68, 2) -> unit vectors (B, 512).
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.image = vgg19().features[: TO_CONV5_1[19]]
-        self.face = vgg16().features[: TO_CONV5_1[16]]
-        self.gaze = vgg16().features[: TO_CONV5_1[16]]
-        self.identity = resnet50()
-        self.eval().requires_grad_(False)
+        layers: list[nn.Module] = [nn.Conv2d(3, 64, 3, padding=1)]
+        before = 64
+        for width, blocks in ((64, 3), (128, 4), (256, 14), (512, 3)):
+            for block in range(blocks):
+                layers.append(nn.Conv2d(before, width, 3, padding=1))
+                layers.append(nn.Conv2d(width, width, 3, 1 if block else 2, padding=1))
+                before = width
+        self.body, self.head = nn.Sequential(*layers), nn.Linear(512 * (TEMPLATE_SIDE // 16) ** 2, 512)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """What the picture terms read in images (B, 3, S, S)."""
-        read = [self.image(level) for level in _pyramid(images, IMAGE_SCALES)]
-        crop = _resized(images, CROP)
-        return [*read, *(self.face(level) for level in _pyramid(crop, FACE_SCALES)), self.gaze(crop)]
-
-
-def _pyramid(images: Tensor, scales: int) -> list[Tensor]:
-    """Images at each halving, down to what survives the networks' four poolings."""
-    levels = [images]
-    while len(levels) < scales and levels[-1].shape[-1] >= 2 * SMALLEST:
-        levels.append(F.avg_pool2d(levels[-1], 2))
-    return levels
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    return F.interpolate(images, (size, size), mode="bilinear")
-
-
-def _distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    return torch.stack([(x - y).abs().float().mean() for x, y in zip(a, b, strict=True)]).sum()
-
-
-def _same(a: Tensor, b: Tensor) -> Tensor:
-    return 1 - F.cosine_similarity(a.float(), b.float()).mean()
+    def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
+        faces = aligned(images.float(), landmarks.detach(), TEMPLATE_SIDE)
+        return F.normalize(self.head(self.body(faces).flatten(1)).float(), dim=-1)
 
 
 @dataclass(slots=True)
 class Step:
-    """The networks of a step. ``main`` and ``swaps`` are losses of the generator, ``adversary`` of the
-    discriminator; images (B, 3, S, S) in [-1, 1].
-    """
+    """The phases of the loop and their networks."""
 
     face: FaceAutoencoder
-    judges: Judges = field(default_factory=Judges)
-    discriminator: MultiScaleDiscriminator = field(
-        default_factory=lambda: MultiScaleDiscriminator(DiscriminatorConfig())
-    )
+    discriminator: MultiScaleDiscriminator
+    frozen: nn.ModuleDict
+    generating: FaceStep
+    judging: DiscriminatorStep
 
-    def main(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """One reconstruction -> loss, image."""
-        count = len(source)
-        self.discriminator.requires_grad_(False)
-        pose, dynamics = self.face.motion_codes(torch.cat([source, target]))
-        appearance = self.face.encode_with(source, source, pose[:count], dynamics[:count])
-        image = self.face.decode(appearance, pose[count:], dynamics[count:]).image
-        with torch.no_grad():
-            wanted, true = self.judges(target), self.discriminator(target)
-        verdict = self.discriminator(image)
-        matching = [_distance(a[1], b[1]) for a, b in zip(verdict, true, strict=True)]
-        fooled = [-score.float().mean() for score, _ in verdict]
-        again = self.face.motion_codes(image)[1]
-        loss = _distance(self.judges(image), wanted) + _same(again, dynamics[count:])
-        return loss + torch.stack(matching + fooled).sum(), image
+    def loss(self, batch: FacePairs, number: int) -> Tensor:
+        """The generator's; leaves its picture for ``verdict``."""
+        return self.generating(batch, number)["total"]
 
-    @torch.no_grad()
-    def codes(self, source: Tensor, target: Tensor) -> tuple[Appearance, Tensor, Tensor]:
-        """What ``main`` has made already when codes are swapped: the source's appearance, and pose and
-        dynamics of sources then targets.
-        """
-        pose, dynamics = self.face.motion_codes(torch.cat([source, target]))
-        count = len(source)
-        return self.face.encode_with(source, source, pose[:count], dynamics[:count]), pose, dynamics
+    def verdict(self, batch: FacePairs, number: int) -> Tensor:
+        """The discriminator's loss on what ``loss`` made."""
+        return self.judging(batch, number)["total"]
 
-    def swaps(self, known: tuple[Appearance, Tensor, Tensor], target: Tensor, other: Tensor) -> Tensor:
-        """What comes on top for samples whose codes are swapped: two more encodings, three decodings."""
-        own, pose, dynamics = known
-        count = len(target)
-        other_pose, other_dynamics = self.face.motion_codes(other)
-        pose_i, dyn_i, dyn_j = pose[count:], dynamics[count:], dynamics[:count]
-        images = torch.cat([target, other])
-        poses, codes = torch.cat([pose_i, other_pose]), torch.cat([dyn_i, other_dynamics])
-        appearance = Appearance.cat([own, self.face.encode_with(images, images, poses, codes)])
-        made = self.face.decode(appearance, pose_i.repeat(3, 1), torch.cat([dyn_j, dyn_j, dyn_i])).image
-        onto_j, onto_i, crossed = made.chunk(3)
-        with torch.no_grad():
-            wanted = self.judges.identity(_resized(other, SMALL_CROP))
-        seen = self.judges.identity(_resized(crossed, SMALL_CROP))
-        again = self.face.motion_codes(crossed)[1]
-        return (onto_j - onto_i).abs().mean() + _same(seen, wanted) + _same(again, dyn_i)
 
-    def adversary(self, image: Tensor, target: Tensor) -> Tensor:
-        """The discriminator's hinge loss on what ``main`` made."""
-        self.discriminator.requires_grad_(True)
-        made, true = self.discriminator(image.detach()), self.discriminator(target)
-        terms = [F.relu(1 + score.float()).mean() for score, _ in made]
-        return torch.stack(terms + [F.relu(1 - score.float()).mean() for score, _ in true]).sum()
+def whole_step(face: FaceAutoencoder) -> Step:
+    """Everything on the device of ``face``, whose pose encoder is frozen, as a teacher is."""
+    face.pose_encoder.requires_grad_(False)
+    with torch.device(next(face.parameters()).device):
+        frozen = nn.ModuleDict(
+            {
+                "perceptual": FeatureLoss(ImageNetFeatures()),
+                "face": FaceFeatureLoss(FaceFeatures()),
+                "gaze": EyeFeatureLoss(GazeFeatures()),
+                "identity": RecognitionNet(),
+            }
+        )
+        discriminator = MultiScaleDiscriminator(DiscriminatorConfig())
+    frozen.eval().requires_grad_(False)
+    generating = FaceStep(face, LOSSES, teachers=Teachers(**frozen), discriminator=discriminator)
+    return Step(face, discriminator, frozen, generating, DiscriminatorStep(discriminator, generating))
+
+
+def pictures(count: int, size: int, device: torch.device | str = "cpu") -> FacePairs:
+    """A batch as real video gives it, of noise."""
+    with torch.device(device):
+        source, target, driver, other = torch.randint(256, (4, count, size, size, 3), dtype=torch.uint8)
+        return FacePairs(
+            source,
+            target,
+            driver,
+            other,
+            is_cross=torch.zeros(count, dtype=torch.bool),
+            jitter=torch.zeros(count, 2, 7),
+            warp=torch.zeros(count, 2, 7, 7, 2),
+            nudge=torch.zeros(count, 2, 6),
+            ids=["noise"] * count,
+        )

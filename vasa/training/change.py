@@ -14,12 +14,13 @@ is in neither. Afterwards the encoder is kept, and the face space trains around 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vasa.face.config import FaceConfig
+from vasa.face.config import CropWindow, FaceConfig
 from vasa.face.volumetric.encoders import frontal_crop
 from vasa.face.volumetric.painter import ExpressionPainter
 from vasa.training.lucas_kanade import optical_flow
@@ -30,6 +31,8 @@ SHARED, VIEWED = 12, 96
 """Canonical directions that a window's differences and its flow share, and the principal components of either
 that they are found in.
 """
+MAX_SIDE = 64
+"""Of a window as the teacher sees it, px."""
 EDGE_WEIGHT = 2.0
 """Of edges against brightness in the features."""
 MEAN_WEIGHT = 0.9
@@ -61,8 +64,8 @@ class ChangeTeacher(nn.Module):
     def __init__(self, config: FaceConfig, painter: ExpressionPainter | None = None) -> None:
         """painter: the face space's own; None: one of the teacher's is trained, and left behind."""
         super().__init__()
-        self.windows = config.windows
-        for index, window in enumerate(config.windows):
+        self.windows = [_coarse(window) for window in config.windows]
+        for index, window in enumerate(self.windows):
             numbers = (window.height // 2) * (window.width // 2)
             self.register_buffer(f"principal_{index}", torch.zeros(3 * numbers, COMPONENTS))
             self.register_buffer(f"shared_look_{index}", torch.zeros(3 * numbers, SHARED))
@@ -101,7 +104,7 @@ class ChangeTeacher(nn.Module):
         """Finds the directions from pairs as ``changes`` takes them.
 
         Each principal component is scaled by the root of its standard deviation, so that small ones, such as
-        glances, count; canonical variates are of unit variance, times their correlation.
+        glances, count; canonical variates are of unit variance, times their squared correlation.
         """
         seen = [self.changes(*pair) for pair in pairs]
         for index in range(len(self.windows)):
@@ -135,6 +138,15 @@ class ChangeTeacher(nn.Module):
         return torch.stack(errors).mean() + MEAN_WEIGHT * (before + after).square().mean()
 
 
+def _coarse(window: CropWindow) -> CropWindow:
+    """The window in pixels of even number, MAX_SIDE at most: what changes is seen at that, and components of
+    finer ones take minutes to find.
+    """
+    scale = min(1.0, MAX_SIDE / max(window.height, window.width))
+    height, width = (round(side * scale) // 2 * 2 for side in (window.height, window.width))
+    return replace(window, height=height, width=width)
+
+
 def principal(x: Tensor) -> tuple[Tensor, Tensor]:
     """Samples (N, K) -> their principal axes (K, K'), strongest first, and the deviations along them (K')."""
     scatter = torch.linalg.eigh(x.T @ x / len(x))
@@ -145,7 +157,8 @@ def principal(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def canonical(looks: Tensor, flows: Tensor) -> tuple[Tensor, Tensor]:
     """Two views of the same changes, (N, K) and (N, M) -> directions (K, C) and (M, C), along which they are
-    most alike (Hotelling 1936), of unit variance times the correlation.
+    most alike (Hotelling 1936): halves of variates of unit variance, times the squared correlation, so that
+    their sum counts as far as both views agree.
 
     What moves and what is seen to change have little in common but the expression: noise of either view, and
     what hair or glasses do to it, drops out, and a frown stands beside a jaw.
