@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from vasa.data.frame_pairs import FacePairs
 from vasa.face.volumetric.appearance import Appearance
@@ -137,8 +138,7 @@ class FaceStep:
             colour.append(batch.jitter[few, 0])
             shapes.append(batch.warp[few, 0])
             nudges.append(batch.nudge[few, 0])
-        is_held = self.losses.hold_codes and step >= self.losses.change_steps
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not is_held):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.losses.hold_codes):
             pose, dynamics = self._codes(
                 torch.cat(images), torch.cat(colour), torch.cat(shapes), torch.cat(nudges)
             )
@@ -167,6 +167,16 @@ class FaceStep:
         if self.losses.crop_nudge > 0:
             cut = nudged(cut, nudge, self.losses.crop_nudge)
         return pose, self.model.dynamics_encoder(seen, cut)
+
+    def _read_again(self, image: Tensor, pose: Tensor) -> Tensor:
+        """z_dyn of what was made. Where codes are held, the gradient goes to the picture alone: else the
+        encoder would learn to read what the decoder draws, and with it pose.
+        """
+        encoder = self.model.dynamics_encoder
+        if not self.losses.hold_codes:
+            return encoder(image, pose.detach())
+        weights = {name: weight.detach() for name, weight in encoder.named_parameters()}
+        return functional_call(encoder, weights, (image, pose.detach()))
 
     def _few(self, count: int) -> int:
         return max(round(count * self.losses.transfer_share), 1)
@@ -231,7 +241,7 @@ class FaceStep:
         count, dynamics = scene.count, scene.dynamics
         driver = dynamics[count : 2 * count]
         if self.losses.cycle > 0:
-            again = self.model.dynamics_encoder(image, pose[count : 2 * count].detach())
+            again = self._read_again(image, pose[count : 2 * count])
             terms["cycle"] = contrastive_cycle(again, driver.detach(), self._strangers(scene))
         if self.losses.decorrelation > 0 and count > 1:
             terms["decorrelation"] = decorrelation(dynamics[: 2 * count], scene.pose[: 2 * count])
@@ -307,7 +317,7 @@ class FaceStep:
         """Another person under the driver's motion: it must move like the driver, and stay itself."""
         terms: dict[str, Tensor] = {}
         if self.losses.cross_cycle > 0:
-            again = self.model.dynamics_encoder(image, pose.detach())
+            again = self._read_again(image, pose)
             terms["cross_cycle"] = contrastive_cycle(again, dynamics.detach(), dyn_other.detach())
         if self.losses.cross_identity > 0 and self.teachers.identity is not None:
             few, other_pose = len(image), scene.pose[2 * scene.count :]
