@@ -1,10 +1,10 @@
 """Every frozen network this project can use: name, file, source, licence, who needs it, and where it is
 looked for.
 
-Ours ship with the project. Third-party files are never fetched by themselves: a missing one is an error
-that says what to put where (``scripts/weights.py action=fetch`` gets those with a direct address). A network
-that no code here loads yet is not listed. No file is ever unpickled: all are safetensors, ONNX, or read with
-torch's ``weights_only``.
+Ours ship with the project, but for the teachers, which scripts/train_judges.py trains. Third-party files are
+never fetched by themselves: a missing one is an error that says what to put where (``scripts/weights.py
+action=fetch`` gets those with a direct address). A network that no code here loads yet is not listed.
+No file is ever unpickled: all are safetensors, ONNX, or read with torch's ``weights_only``.
 """
 
 from __future__ import annotations

@@ -182,6 +182,9 @@ class FaceStep:
         return max(round(count * self.losses.transfer_share), 1)
 
     def _points(self, true: Tensor | None, pose: Tensor) -> Tensor:
+        """Landmarks (B, 68, 2): true where labels are used, else a mean face's under the pose that is
+        read, so that a crop may be some pixels off.
+        """
         if true is not None and self.losses.needs_labels:
             return true
         mean = self.model.identity_encoder.mean_landmarks
