@@ -4,11 +4,13 @@ import dataclasses
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from vasa.config import load
 from vasa.data.clip_pairs import NEAR_TICKS, ClipPairs
 from vasa.data.config import ClipPairsConfig
 from vasa.data.manifest import MANIFEST, ClipRow, read_manifest, speaker_of, split_of, write_manifest
+from vasa.training.train_face import near_pairs, training_pairs, validation_pairs
 
 SPEAKERS = ("id00001", "id00001", "id00002", "id00003")
 FRAMES, STORED, STRIDE = 12, 96, 5  # frames of each clip, their size, ticks between them
@@ -29,7 +31,13 @@ def write_clips(folder, masks=True):
         save_file(tensors, folder / clip)
         rows.append(
             ClipRow(
-                file=f"{number}.mp4", speaker=speaker, split="train", clip=clip, frames=FRAMES, size=STORED
+                file=f"{number}.mp4",
+                speaker=speaker,
+                split="train",
+                clip=clip,
+                frames=FRAMES,
+                size=STORED,
+                masks=FRAMES if masks else 0,
             )
         )
     rows += [ClipRow(file="x.mp4", speaker="x", split="train", status="no_face", reason='no, "none"\nat all')]
@@ -89,7 +97,7 @@ def test_near_pairs_are_within_half_a_second_or_neighbours(folder):
 
 
 def test_larger_frames_are_averaged_down_and_the_mask_is_the_targets(folder):
-    batch = ClipPairs(ClipPairsConfig(root=folder, size=64)).batch_at(0, 5)
+    batch = ClipPairs(ClipPairsConfig(root=folder, size=64, flip=False)).batch_at(0, 5)
     ramp = (torch.arange(64) + 0.5) * STORED / 64 - 0.5
     inner = batch.target[..., 1].float()[..., 2:-2]
     assert (inner - ramp[2:-2]).abs().max() <= 1  # rounding
@@ -99,6 +107,41 @@ def test_larger_frames_are_averaged_down_and_the_mask_is_the_targets(folder):
 def test_without_masks_there_is_none(tmp_path):
     write_clips(tmp_path, masks=False)
     assert ClipPairs(ClipPairsConfig(root=tmp_path, size=64)).batch_at(0, 2).mask is None
+
+
+def test_a_folder_of_both_kinds_is_refused(tmp_path):
+    rows = write_clips(tmp_path)
+    rows[2].masks = 0
+    write_manifest(tmp_path / MANIFEST, rows)
+    with pytest.raises(ValueError, match="3 of 4 clips have masks; wanted all or none"):
+        ClipPairs(ClipPairsConfig(root=tmp_path, size=64)).prepare()
+
+
+def test_half_of_the_pairs_are_mirrored_whole_and_half_of_the_others_by_themselves(folder):
+    for path in (folder / "clips").iterdir():  # a mask that says left from right, as frames do
+        tensors = load_file(path)
+        save_file({**tensors, "mask": tensors["frames"][..., 1].contiguous()}, path)
+    config = ClipPairsConfig(root=folder, size=64)
+    plain = ClipPairs(dataclasses.replace(config, flip=False)).batch_at(0, 100)
+    batch = ClipPairs(config).batch_at(0, 100)
+    turned = {}
+    for name in ("source", "target", "driver", "other", "mask"):
+        seen, straight = getattr(batch, name), getattr(plain, name)
+        turned[name] = (seen != straight).flatten(1).any(1)
+        expected = torch.where(turned[name].view(-1, *[1] * (straight.ndim - 1)), straight.flip(2), straight)
+        assert torch.equal(seen, expected), name
+        assert 30 < turned[name].sum() < 70, "four standard deviations"
+    assert all(torch.equal(turned["source"], turned[name]) for name in ("target", "driver", "mask"))
+    assert 30 < (turned["source"] ^ turned["other"]).sum() < 70
+    for name in ("jitter", "warp", "nudge"):
+        assert torch.equal(getattr(batch, name), getattr(plain, name)), name
+    assert batch.ids == plain.ids
+
+
+def test_validation_is_never_mirrored():
+    run = load("train_face", ["experiment=paper"])
+    assert training_pairs(run).config.flip and near_pairs(run).config.flip
+    assert not validation_pairs(run).config.flip
 
 
 def test_noise_is_as_asked(folder):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
 import vasa.preprocess.clips as module
@@ -12,11 +13,12 @@ from vasa.data.clip_pairs import ClipPairs
 from vasa.data.config import ClipPairsConfig, SpokenConfig
 from vasa.data.manifest import KEPT, MANIFEST, read_manifest
 from vasa.data.synthetic.clips import SyntheticClips
-from vasa.preprocess.clips import preprocess
+from vasa.preprocess.clips import masks_of, preprocess
 from vasa.preprocess.config import PreprocessRun
 from vasa.preprocess.crop import cut
 from vasa.preprocess.framing import ClipFramer, look_places
-from vasa.pretrained.config import DetectorConfig
+from vasa.pretrained.config import DetectorConfig, MatteConfig
+from vasa.pretrained.matte import build_matte
 from vasa.video import VideoReader, VideoWriter
 
 pytestmark = pytest.mark.timeout(900)  # half a minute on an idle core; others may keep it busy
@@ -131,6 +133,25 @@ def test_any_rate_becomes_ticks_at_25_and_no_frame_comes_twice(made):
     assert even[0] == 0 and even[-1] == 24 and (np.diff(even) >= 1).all()
 
 
+def test_masks_tell_people_from_what_is_behind_them(made, heads, tmp_path, root):
+    """The grey around the pasted heads is behind them; the heads' own mattes are the truth of the rest."""
+    rows = [row for row in read_manifest(made / MANIFEST) if row.status == KEPT]
+    assert rows and all(row.masks == row.frames for row in rows)
+    with safe_open(made / rows[0].clip, "pt") as file:
+        frames, mask = file.get_tensor("frames"), file.get_tensor("mask")
+    assert mask.shape == frames.shape[:3] and mask.dtype == torch.uint8
+    middle = slice(SIZE // 3, 2 * SIZE // 3)
+    assert mask[:, middle, middle].float().mean() > 240 and mask[:, :8, :8].float().mean() < 15
+    half = len(frames) // 2
+    alone = masks_of(frames[half : half + 1], build_matte(MatteConfig()))[0].float()
+    assert (alone - mask[half]).abs().max() <= 1, "batches change nothing but rounding"
+    with pytest.raises(ValueError, match="another masks; name another folder or keep to masks=True"):
+        preprocess(options(root, made, masks=False))
+    (row,) = preprocess(options(root / "id00002", tmp_path, masks=False))
+    with safe_open(tmp_path / row.clip, "pt") as file:
+        assert row.masks == 0 and set(file.keys()) == {"frames", "ticks"}
+
+
 def test_pairs_are_drawn_from_what_was_made(root, made):
     """Another validation share moves speakers and makes nothing again."""
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*.safetensors")}
@@ -143,6 +164,7 @@ def test_pairs_are_drawn_from_what_was_made(root, made):
     assert before == {path: path.stat().st_mtime_ns for path in made.rglob("*.safetensors")}
     assert {name.split("/")[1] for name in batch.ids} >= {"id00001", "id00002"}
     assert (batch.source != batch.target).flatten(1).any(1).all()
+    assert batch.mask is not None and batch.mask.shape == (24, 64, 64)
 
 
 def test_consecutive_frames_are_the_middle_of_the_video(root, tmp_path):

@@ -38,12 +38,19 @@ class ClipPairs:
     def prepare(self) -> None:
         """Reads the manifest.
 
-        Raises: FileNotFoundError; ValueError where the split has not two speakers, or frames are too small.
+        Raises: FileNotFoundError; ValueError where the split has not two speakers, frames are too small, or
+        some clips have masks and others none.
         """
         config = self.config
         path = config.root / MANIFEST
-        rows = [row for row in read_manifest(path) if row.status == KEPT and row.split == config.split]
-        rows = [row for row in rows if row.frames > 1]
+        kept = [row for row in read_manifest(path) if row.status == KEPT]
+        masked = sum(row.masks > 0 for row in kept)
+        if 0 < masked < len(kept):
+            raise ValueError(
+                f"{path}: {masked} of {len(kept)} clips have masks; wanted all or none, as one run of "
+                "scripts/preprocess.py makes them."
+            )
+        rows = [row for row in kept if row.split == config.split and row.frames > 1]
         names = sorted({row.speaker for row in rows})
         if len(names) < 2:
             raise ValueError(
@@ -59,8 +66,7 @@ class ClipPairs:
         number = {name: index for index, name in enumerate(names)}
         self._clips = [row.clip for row in rows]
         self._speakers = np.array([number[row.speaker] for row in rows])
-        with safe_open(config.root / rows[0].clip, "pt") as file:
-            self._has_mask = "mask" in file.keys()  # noqa: SIM118
+        self._has_mask = masked > 0
 
     def __len__(self) -> int:
         """Clips of the split, once prepared."""
@@ -77,19 +83,24 @@ class ClipPairs:
         found = self._read(clip, lambda ticks: _pair(ticks, near, rng))
         (other,) = self._read(stranger, lambda ticks: (int(rng.integers(len(ticks))),))["frames"]
         jitter = rng.normal(0, config.colour_jitter, (2, 7)).astype(np.float32)
-        source, target = found["frames"]
+        pictures = {"source": found["frames"][0], "target": found["frames"][1]}
+        if self._has_mask:
+            pictures["mask"] = found["mask"][1]
         first, second = found["ticks"]
+        warp = rng.standard_normal((2, 7, 7, 2), np.float32)
+        nudge = rng.standard_normal((2, 6), np.float32)
+        is_mirrored, is_other_mirrored = (rng.random(2) < 0.5) & config.flip
+        if is_mirrored:
+            pictures = {name: _mirrored(picture) for name, picture in pictures.items()}
         return {
-            "source": source,
-            "target": target,
-            "driver": target,
-            "other": other,
+            **pictures,
+            "driver": pictures["target"],
+            "other": _mirrored(other) if is_other_mirrored else other,
             "is_cross": torch.tensor(False),
             "jitter": torch.from_numpy(jitter),
-            "warp": torch.from_numpy(rng.standard_normal((2, 7, 7, 2), np.float32)),
-            "nudge": torch.from_numpy(rng.standard_normal((2, 6), np.float32)),
+            "warp": torch.from_numpy(warp),
+            "nudge": torch.from_numpy(nudge),
             "ids": f"{self._clips[clip]}:{int(first)}->{int(second)}",
-            **({"mask": found["mask"][1]} if self._has_mask else {}),
         }
 
     def batch_at(self, step: int, batch_size: int, rows: slice = slice(None)) -> FacePairs:
@@ -128,6 +139,11 @@ class ClipPairs:
             smaller = interpolate(planes, (size, size), mode="bilinear", antialias=True)
             image = smaller.permute(0, 2, 3, 1)
         return image[0].contiguous()
+
+
+def _mirrored(picture: Tensor) -> Tensor:
+    """(S, S, ...) with left and right changed."""
+    return picture.flip(1)
 
 
 def _pair(ticks: np.ndarray, near: bool, rng: np.random.Generator) -> tuple[int, int]:

@@ -140,6 +140,7 @@ class ClipPairsConfig:
     size: int = 128  # px; larger frames are reduced
     near_share: float = 0.3  # of pairs: within half a second, where lips and lids move and the head hardly
     colour_jitter: float = 0.15  # of the driver before the motion encoders: gain, offset, gamma
+    flip: bool = True  # mirror half of the pairs, and half of the others' frames, as MegaPortraits does
     seed: int = 0
 
     def __post_init__(self) -> None:

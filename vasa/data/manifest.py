@@ -25,9 +25,9 @@ _SPEAKER = re.compile(r"id\d{5}")
 class ClipRow:
     """One video. status: "kept", or why not, which reason says in words.
 
-    width, height (px), fps, seconds: of the video. clip: its file, with `frames` frames of `size` px.
-    side_px: pixels of the video that the crop's side covers; below `size`, frames were enlarged. drift: how
-    far the face moves from the crop's middle, in sides of the crop.
+    width, height (px), fps, seconds: of the video. clip: its file, with `frames` frames of `size` px, of
+    which `masks` have a mask: all or none. side_px: pixels of the video that the crop's side covers; below
+    `size`, frames were enlarged. drift: how far the face moves from the crop's middle, in sides of the crop.
     """
 
     file: str
@@ -38,6 +38,7 @@ class ClipRow:
     clip: str = ""
     frames: int = 0
     size: int = 0
+    masks: int = 0
     width: int = 0
     height: int = 0
     fps: float = 0.0

@@ -1,10 +1,10 @@
 """Raw videos into the frames that stage 1 learns from: one stable crop of each video, 25 per second.
 
-Each video becomes ``clips/<its path>.safetensors`` with ``frames`` uint8 (T, S, S, 3) and ``ticks`` int32
-(T,): when each is shown, in frames at 25 per second, ascending. A picture that is shown longer, as the rest
-of a damaged video is, is kept once. Each video, kept or not, gets a row in manifest.csv. Rows are noted in
-``rows/`` as they come, a file for each process, so the same command carries on after a kill; the manifest is
-written last.
+Each video becomes ``clips/<its path>.safetensors`` with ``frames`` uint8 (T, S, S, 3), ``ticks`` int32 (T,):
+when each is shown, in frames at 25 per second, ascending; and, unless masks=false, ``mask`` uint8 (T, S, S):
+255 on the person. A picture that is shown longer, as the rest of a damaged video is, is kept once. Each
+video, kept or not, gets a row in manifest.csv. Rows are noted in ``rows/`` as they come, a file for each
+process, so the same command carries on after a kill; the manifest is written last.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ from vasa.data.manifest import KEPT, MANIFEST, ClipRow, speaker_of, split_of, wr
 from vasa.preprocess.config import PreprocessRun
 from vasa.preprocess.crop import cut
 from vasa.preprocess.framing import ClipFramer, look_places
+from vasa.pretrained.matte import Matte, build_matte
 from vasa.video import VideoReader, resample_indices
 from vasa.workers import share_work
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"}
-SETTINGS = ("size", "max_frames", "spacing", "min_seconds", "max_drift")
+SETTINGS = ("size", "max_frames", "spacing", "masks", "min_seconds", "max_drift")
 """Options that decide how clips look, and so stay the same in one folder."""
+FRAMES_AT_ONCE = 16
+"""That are matted together: 50 MB of floats at 512 px."""
 LONGEST_S = 24 * 3600
 """A damaged header may name any length; nobody talks for a day."""
 SECONDS_BETWEEN_REMARKS = 10
@@ -67,7 +70,7 @@ def preprocess(run: PreprocessRun) -> list[ClipRow]:
     rows = [replace(row, split=split_of(row.speaker, run.validation_share)) for row in rows]
     write_manifest(run.out / MANIFEST, rows)
     kept = [row for row in rows if row.status == KEPT]
-    gigabytes = sum(row.frames * row.size**2 * 3 for row in kept) / 1e9
+    gigabytes = sum((3 * row.frames + row.masks) * row.size**2 for row in kept) / 1e9
     counts = ", ".join(
         f"{number} {status}" for status, number in Counter(r.status for r in rows).most_common()
     )
@@ -90,9 +93,10 @@ def _hold_settings(run: PreprocessRun) -> None:
     """Writes down what decides how clips look; refuses a folder that was made otherwise."""
     path = run.out / "settings.json"
     settings = {key: getattr(run, key) for key in SETTINGS}
-    settings["detector.scrfd"] = run.detector.scrfd.name if run.detector.scrfd else None
+    for name, file in (("detector.scrfd", run.detector.scrfd), ("matte.modnet", run.matte.modnet)):
+        settings[name] = file.name if file else None
     if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = {"masks": False, **json.loads(path.read_text(encoding="utf-8"))}  # older folders have none
         changed = [key for key in settings if settings[key] != old.get(key)]
         if changed:
             raise ValueError(
@@ -131,11 +135,12 @@ def _make_part(run: PreprocessRun, part: int, parts: int) -> None:
         return
     torch.set_num_threads(run.threads)
     framer = ClipFramer(run.detector, run.size)
+    matte = build_matte(run.matte) if run.masks else None
     (run.out / "rows").mkdir(parents=True, exist_ok=True)
     begun = said = time.monotonic()
     with (run.out / "rows" / f"{part:04d}.jsonl").open("a", encoding="utf-8") as notes:
         for number, path in enumerate(todo, 1):
-            row = make_clip(run, framer, path)
+            row = make_clip(run, framer, path, matte)
             notes.write("\n" + json.dumps(asdict(row)))  # the newline first: what a kill tore stays apart
             notes.flush()
             now = time.monotonic()
@@ -151,8 +156,8 @@ def _make_part(run: PreprocessRun, part: int, parts: int) -> None:
                 )
 
 
-def make_clip(run: PreprocessRun, framer: ClipFramer, path: Path) -> ClipRow:
-    """Cuts one video and writes its clip; the row says what became of it.
+def make_clip(run: PreprocessRun, framer: ClipFramer, path: Path, matte: Matte | None) -> ClipRow:
+    """Cuts one video and writes its clip, with masks where there is a matte; the row says what became of it.
 
     Raises: OSError where the clip cannot be written; nothing that is the video's fault.
     """
@@ -164,6 +169,8 @@ def make_clip(run: PreprocessRun, framer: ClipFramer, path: Path) -> ClipRow:
         row.status, row.reason = rejected.status, str(rejected).replace(str(path), name)
         return row
     row.clip, row.frames, row.size = f"clips/{name}.safetensors", len(tensors["frames"]), run.size
+    if matte is not None:
+        tensors["mask"], row.masks = masks_of(tensors["frames"], matte), row.frames
     try:
         with atomic_path(run.out / row.clip) as temporary:
             save_file(tensors, temporary)
@@ -203,6 +210,21 @@ def _cut_clip(run: PreprocessRun, framer: ClipFramer, path: Path, row: ClipRow) 
         "frames": torch.from_numpy(frames[: len(kept)]),
         "ticks": torch.tensor(kept, dtype=torch.int32),
     }
+
+
+def masks_of(frames: torch.Tensor, matte: Matte) -> torch.Tensor:
+    """Frames uint8 (T, S, S, 3) of one person -> uint8 (T, S, S): 255 on the person, 0 on what is behind.
+
+    The matte is fitted to the middle frame, as at inference to the portrait.
+    """
+
+    def seen(rows: slice) -> torch.Tensor:
+        return frames[rows].permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    middle = len(frames) // 2
+    fitted = matte.fitted(seen(slice(middle, middle + 1)))
+    parts = [fitted.alpha(seen(slice(n, n + FRAMES_AT_ONCE))) for n in range(0, len(frames), FRAMES_AT_ONCE)]
+    return (torch.cat(parts)[:, 0] * 255).round().to(torch.uint8)
 
 
 def _choose(num_frames: int, max_frames: int, spacing: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vasa.pretrained.config import DetectorConfig
+from vasa.pretrained.config import DetectorConfig, MatteConfig
 
 SPACINGS = ("even", "consecutive")
 
@@ -19,6 +19,7 @@ class PreprocessRun:
     size: int = 256  # px of the frames' sides; 0.2 MB a frame at 256, 0.8 at 512
     max_frames: int = 64  # kept of each video
     spacing: str = "even"  # of those: even over the video, or consecutive around its middle
+    masks: bool = True  # store who is foreground, too, for losses that leave the background out; a third more
     min_seconds: float = 1.0  # shorter videos are rejected
     # the face's way from the crop's middle, in sides of the crop; above it the head leaves the picture, or
     # another person comes in
@@ -27,6 +28,7 @@ class PreprocessRun:
     workers: int = 1  # processes
     threads: int = 1  # of each process
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    matte: MatteConfig = field(default_factory=MatteConfig)
 
     def __post_init__(self) -> None:
         if self.size % 2 or not 64 <= self.size <= 1024:

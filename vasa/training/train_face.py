@@ -72,7 +72,7 @@ def validation_pairs(run: TrainFaceRun) -> Pairs:
     if run.validate_on_training:
         return training_pairs(run)
     if run.data == "clips":
-        return ClipPairs(replace(run.clips, split="validation", colour_jitter=0.0))
+        return ClipPairs(replace(run.clips, split="validation", colour_jitter=0.0, flip=False))
     return held_out(run.pairs, run.validation_identities)
 
 
