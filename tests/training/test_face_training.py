@@ -152,6 +152,15 @@ def test_resume_equals_uninterrupted_also_after_kill(cache, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_canary_of_codes_that_are_not_trained_is_refused_at_once():
+    with pytest.raises(
+        ValueError, match=r"judges face/raw_change at step 2000, .*change_steps=0 ends before"
+    ):
+        load("train_face", ["experiment=label_free", "losses.change_steps=0"])
+    short = load("train_face", ["experiment=label_free", "losses.change_steps=0", "loop.steps=1999"])
+    assert [canary.step for canary in short.loop.canaries] == [2000, 2000]
+
+
 def test_init_starts_from_other_weights(cache, tmp_path):
     start = train_face(load("train_face", command(tmp_path / "a", cache, 2)))
     again = train_face(

@@ -172,11 +172,31 @@ def test_losses_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
             losses = super().maker_loss(batch, step)
             return {**losses, "total": losses["total"] / (0.0 if step == 7 else 1.0)}
 
-    message = r"at step 7: maker/total=.*inf, maker/gradient_norm=nan on the batch of clip56, clip57.*clip63;"
+    message = (
+        r"at step 7: maker/total=.*inf, maker/gradient_norm=nan on the batch of clip56, clip57.*clip63; "
+    )
+    message += r"beside maker/error=0\.\d+; the last saved state is sound"
     with pytest.raises(FloatingPointError, match=message):
         Broken().train(tmp_path)
     assert [p.name for p in tmp_path.glob("state_*")] == ["state_00000005.safetensors"]
     assert load_weights(tmp_path / "toy.safetensors").meta["step"] == 5
+
+
+@pytest.mark.parametrize("size", [3e6, -3e6])
+def test_a_total_that_explodes_stops_the_run_and_a_large_gradient_does_not(
+    tmp_path: Path, size: float
+) -> None:
+    class Exploding(Toy):
+        def critic_loss(self, batch: dict[str, Any], step: int) -> dict[str, torch.Tensor]:
+            total = super().critic_loss(batch, step)["total"]
+            if step == 2:  # the gradient of a small number
+                total = total * 1e7 - (total * 1e7).detach()
+            return {"total": total + (size if step == 6 else 0.0), "told": total + 1e7}
+
+    with pytest.raises(FloatingPointError, match=rf"at step 6: critic/total={size:.2g}".replace("+", r"\+")):
+        Exploding().train(tmp_path / "stopped")
+    assert [p.name for p in (tmp_path / "stopped").glob("state_*")] == ["state_00000005.safetensors"]
+    assert Exploding().train(tmp_path / "not", loop_config(explosion=0)) == 12
 
 
 def test_exported_average_is_the_closed_form(tmp_path: Path) -> None:
@@ -373,7 +393,7 @@ def test_settings_that_cannot_work_are_refused() -> None:
         OptimizerConfig(learning_rate=float("nan"))
     with pytest.raises(ValueError, match=r"loop\.best_is=largest is unknown; wanted one of max, min"):
         LoopConfig(best_is="largest")
-    with pytest.raises(ValueError, match="read validations, and loop.validate_every=0 makes none"):
+    with pytest.raises(ValueError, match="reads validations, and loop.validate_every=0 makes none"):
         LoopConfig(best_metric="psnr_db", validate_every=0)
     with pytest.raises(ValueError, match="The canary psnr_db has no bound; give it low, high, or both"):
         Canary(metric="psnr_db", step=100)

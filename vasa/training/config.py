@@ -54,9 +54,11 @@ class OptimizerConfig:
 
 @dataclass(kw_only=True, slots=True)
 class Canary:
-    """What a healthy run has reached by a step; only the first validation at or after that step is judged."""
+    """What a healthy run has reached by a step; only the first validation, or log entry, at or after that
+    step is judged. Beyond the run's last step nothing is.
+    """
 
-    metric: str  # as the validation names it
+    metric: str  # as the validation names it; of training <phase>/<scalar>, the mean that is logged
     step: int
     low: float | None = None  # the smallest healthy value
     high: float | None = None  # the largest
@@ -90,6 +92,9 @@ class LoopConfig:
     best_metric: str = ""  # of the validation: its best export is also kept, as <export>.best; empty: none
     best_is: str = "max"  # max or min: whether a better best_metric is a larger or a smaller one
     canaries: list[Canary] = field(default_factory=list)  # bounds that stop a doomed run; docs/training.md
+    # size of a phase's total that stops a run as one that is not finite does; far above any sound one (stage
+    # 1: 1 to 100). 0: none does. What is bounded, as errors of pixels are, never gets there: see canaries
+    explosion: float = 1e6
     logger: str = "tensorboard"  # tensorboard, wandb or none; metrics.jsonl is always written
     wandb_project: str = "vasa"  # only read with logger=wandb
 
@@ -108,14 +113,12 @@ class LoopConfig:
             "keep_states",
         ):
             _at_least(f"loop.{name}", getattr(self, name), 1)
-        for name in ("seed", "threads", "nice", "prefetch", "preview_every", "validate_every"):
+        for name in ("seed", "threads", "nice", "prefetch", "preview_every", "validate_every", "explosion"):
             _at_least(f"loop.{name}", getattr(self, name), 0)
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"loop.ema_decay={self.ema_decay} is not within 0 and 1 (1 excluded).")
-        if (self.best_metric or self.canaries) and self.validate_every == 0:
-            raise ValueError(
-                "loop.best_metric and loop.canaries read validations, and loop.validate_every=0 makes none."
-            )
+        if self.best_metric and self.validate_every == 0:
+            raise ValueError("loop.best_metric reads validations, and loop.validate_every=0 makes none.")
 
 
 @dataclass(kw_only=True, slots=True)

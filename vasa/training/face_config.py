@@ -12,6 +12,8 @@ from vasa.pretrained.config import TeachersConfig
 from vasa.training.config import OptimizerConfig, TrainingRun
 
 DATA = ("synthetic", "clips")
+OF_CODES = ("face/raw_change", "face/raw_redraw")
+"""Scalars that are only logged in losses.change_steps."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -54,6 +56,12 @@ class TrainFaceRun(TrainingRun):
                 "losses.change_steps needs a pose encoder that can cut crops: set "
                 "init_pose=.../face.safetensors."
             )
+        for canary in self.loop.canaries:
+            if canary.metric in OF_CODES and self.losses.change_steps < canary.step <= self.loop.steps:
+                raise ValueError(
+                    f"loop.canaries judges {canary.metric} at step {canary.step}, and losses.change_steps="
+                    f"{self.losses.change_steps} ends before; set loop.canaries=[], or others."
+                )
         if self.low_steps > 0 and self.low_size not in (self.face.size // 2, self.face.size // 4):
             raise ValueError(
                 f"low_size is {self.low_size} px; wanted a half or a quarter of face.size={self.face.size}, "

@@ -28,7 +28,7 @@ from vasa.training.runtime import Runtime, batch_ids, cut, start
 from vasa.training.scalars import Scalars
 from vasa.training.signals import Signals, Stopped
 from vasa.training.state import full_disk_told, remove_leftovers, resume
-from vasa.training.verdict import Best
+from vasa.training.verdict import Best, Canaries
 
 __all__ = ["Averages", "Phase", "Stopped", "train"]
 
@@ -62,17 +62,18 @@ def train(
     export(steps done, averages): writes the file to use, at every save, and returns its path, which
         ``cfg.best_metric`` needs.
     preview: a picture (H, W, 3) uint8 RGB for ``previews/``, or None if it wrote its own.
-    validate: scalars to log; ``cfg.best_metric`` and ``cfg.canaries`` read them.
+    validate: scalars to log; ``cfg.best_metric`` and ``cfg.canaries`` may read them.
     config: the whole run's config as plain data, kept in every state.
     runtime: of ``runtime.start(cfg)``, when the caller needed the device earlier.
 
-    Raises: FloatingPointError on a non-finite loss or gradient; DoomedError when a canary stops the run;
-    OSError when the disk is full; Stopped after SIGINT or SIGTERM, once saved.
+    Raises: FloatingPointError on a loss or gradient that is not finite, or a total that explodes; DoomedError
+    when a canary stops the run; OSError when the disk is full; Stopped after SIGINT or SIGTERM, once saved.
     """
     runtime = runtime or start(cfg)
     run_dir = Path(run_dir)
     rows = runtime.rows(cfg.batch_size, cfg.accumulate)
     _check(cfg, phases, validate)
+    canaries = Canaries(cfg, [phase.name for phase in phases], validate is not None)
     for phase in phases:
         phase.prepare(runtime.device)
     averages = {name: averaged_copy(module.to(runtime.device)) for name, module in ema.items()}
@@ -88,7 +89,7 @@ def train(
         return runtime.pinned(share)
 
     steps = range(first, cfg.steps)
-    scalars, clock = Scalars(runtime), Clock()
+    scalars, clock = Scalars(runtime, cfg.explosion), Clock()
     with (
         full_disk_told(run_dir),
         Signals(runtime.world == 1) as signals,
@@ -100,7 +101,7 @@ def train(
             progress = Progress(cfg, run_dir, first, config)
             best = Best(cfg, first) if cfg.best_metric else None
             milestones = Milestones(
-                cfg, run_dir, phases, averages, config, progress, best, export, preview, validate
+                cfg, run_dir, phases, averages, config, progress, best, canaries, export, preview, validate
             )
         for step in steps:
             with clock.waiting():
@@ -117,7 +118,7 @@ def train(
             done = step + 1
             stopping = runtime.any(signals.number > 0)  # all stop at the same step
             if stopping or is_milestone(done, cfg) or runtime.device.type == "cpu":
-                scalars.raise_if_not_finite()
+                scalars.raise_if_bad()
             if stopping or is_milestone(done, cfg):
                 entry, seconds = {}, 0.0
                 if due(done, cfg.log_every, cfg):
@@ -138,8 +139,8 @@ def train(
 def _check(cfg: LoopConfig, phases: Sequence[Phase], validate: Validate | None) -> None:
     if len({phase.name for phase in phases}) != len(phases):
         raise ValueError(f"Phases need different names, got {[phase.name for phase in phases]}.")
-    if (cfg.best_metric or cfg.canaries) and validate is None:
-        raise ValueError("loop.best_metric and loop.canaries read validations; this run has none.")
+    if cfg.best_metric and validate is None:
+        raise ValueError("loop.best_metric reads validations; this run has none.")
 
 
 def _check_alike(runtime: Runtime, phases: Sequence[Phase], first: int) -> None:

@@ -17,7 +17,7 @@ from vasa.training.config import LoopConfig
 from vasa.training.phase import Phase
 from vasa.training.progress import Progress
 from vasa.training.state import save_state, state_tensors
-from vasa.training.verdict import Best, DoomedError, doomed
+from vasa.training.verdict import Best, Canaries, DoomedError
 
 Averages = Mapping[str, nn.Module]
 Export = Callable[[int, Averages], Path | None]
@@ -47,6 +47,7 @@ class Milestones:
     config: Mapping[str, Any]
     progress: Progress
     best: Best | None
+    canaries: Canaries
     export: Export
     preview: Preview | None
     validate: Validate | None
@@ -61,8 +62,9 @@ class Milestones:
         cfg, sentence = self.cfg, ""
         if entry:
             self.progress.losses(done, entry, seconds)
+            sentence = self.canaries.at_entry(done, entry)
         if self.validate and due(done, cfg.validate_every, cfg) and not stopping:
-            sentence = self._validate(done, self.validate)
+            sentence = self._validate(done, self.validate) or sentence
         if self.preview and due(done, cfg.preview_every, cfg) and not stopping:
             image = self.preview(done, self.averages)
             if image is not None:
@@ -81,4 +83,4 @@ class Milestones:
         self.progress.validation(done, values)
         if self.best:
             self.best.offer(done, values, self.export(done, self.averages))
-        return doomed(self.cfg, done, values)
+        return self.canaries.at_validation(done, values)

@@ -1,10 +1,12 @@
-"""What a validation decides: whether these are the best weights so far, and whether the run is doomed."""
+"""What a validation or a log entry decides: whether these are the best weights so far, and whether the run is
+doomed.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +20,53 @@ class DoomedError(ValueError):
     """A canary died: the run has missed what a healthy one reaches."""
 
 
-def doomed(cfg: LoopConfig, step: int, values: Mapping[str, float]) -> str:
-    """Why the run should stop at the validation after ``step`` steps; empty when it should not.
-
-    Raises: ValueError when a canary names a metric that was not measured.
-    """
-    for canary in cfg.canaries:
-        value = _value(values, canary.metric, "loop.canaries")
-        if step != _judged_at(canary, cfg) or _is_healthy(canary, value):
-            continue
-        bounds = [
-            f"{word} {bound:g}"
-            for word, bound in (("at least", canary.low), ("at most", canary.high))
-            if bound is not None
-        ]
-        return (
-            f"Stopped at step {step}: validation {canary.metric} is {value:.4g}, and a healthy run has "
-            f'{" and ".join(bounds)} by step {canary.step}. See "A gallery of failures" in docs/training.md. '
-            "The state is saved: the same command goes on all the same."
-        )
-    return ""
-
-
-def _judged_at(canary: Canary, cfg: LoopConfig) -> int:
-    """The first validation at or after the canary's step: a function of the step, so that resuming needs no
+class Canaries:
+    """Judges ``loop.canaries``. When each is judged follows from its step alone, so that resuming needs no
     memory.
     """
-    return min(math.ceil(canary.step / cfg.validate_every) * cfg.validate_every, cfg.steps)
+
+    def __init__(self, cfg: LoopConfig, phases: Sequence[str], has_validation: bool) -> None:
+        """phases: names of the run's. Raises: ValueError when a canary reads validations of a run without."""
+        self._cfg, self._phases = cfg, phases
+        of_training = [canary for canary in cfg.canaries if canary.metric.split("/")[0] in phases]
+        self._of_training = of_training
+        self._of_validation = [canary for canary in cfg.canaries if canary not in of_training]
+        if self._of_validation and not (has_validation and cfg.validate_every):
+            raise ValueError(
+                f"loop.canaries names {self._of_validation[0].metric}, which a validation would measure: "
+                f"this run makes none; of training it can name {'/..., '.join(phases)}/..."
+            )
+
+    def at_validation(self, step: int, values: Mapping[str, float]) -> str:
+        """Why the run should stop at the validation after ``step`` steps; empty when it should not.
+
+        Raises: ValueError when a canary names a metric that was not measured.
+        """
+        for canary in self._of_validation:
+            value = _value(values, canary.metric, "loop.canaries")
+            if self._is_judged(canary, step, self._cfg.validate_every) and not _is_healthy(canary, value):
+                return _sentence(canary, step, f"validation {canary.metric}", value)
+        return ""
+
+    def at_entry(self, step: int, entry: Mapping[str, float]) -> str:
+        """Why the run should stop at the log entry after ``step`` steps; empty when it should not.
+
+        Raises: ValueError when a canary that is judged here names a scalar that was not logged. Others may
+        name one that is not logged yet.
+        """
+        if len(self._phases) == 1:  # then the entry's names lack it
+            entry = {f"{self._phases[0]}/{name}": value for name, value in entry.items()}
+        for canary in self._of_training:
+            if self._is_judged(canary, step, self._cfg.log_every):
+                value = _value(entry, canary.metric, "loop.canaries", f"logged at step {step}")
+                if not _is_healthy(canary, value):
+                    return _sentence(canary, step, f"the mean {canary.metric}", value)
+        return ""
+
+    def _is_judged(self, canary: Canary, step: int, every: int) -> bool:
+        """At the first of what happens ``every`` so many steps and at the last, at or after the canary's."""
+        first = min(math.ceil(canary.step / every) * every, self._cfg.steps)
+        return step == first >= canary.step
 
 
 def _is_healthy(canary: Canary, value: float) -> bool:
@@ -52,11 +74,22 @@ def _is_healthy(canary: Canary, value: float) -> bool:
     return (canary.low is None or value >= canary.low) and (canary.high is None or value <= canary.high)
 
 
-def _value(values: Mapping[str, float], metric: str, option: str) -> float:
+def _sentence(canary: Canary, step: int, what: str, value: float) -> str:
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (("at least", canary.low), ("at most", canary.high))
+        if bound is not None
+    ]
+    return (
+        f"Stopped at step {step}: {what} is {value:.4g}, and a healthy run has {' and '.join(bounds)} "
+        f'by step {canary.step}. See "A gallery of failures" in docs/training.md. '
+        "The state is saved: the same command goes on all the same."
+    )
+
+
+def _value(values: Mapping[str, float], metric: str, option: str, done: str = "measured") -> float:
     if metric not in values:
-        raise ValueError(
-            f"{option} names {metric}, which is not measured; wanted one of {', '.join(values)}."
-        )
+        raise ValueError(f"{option} names {metric}, which is not {done}; wanted one of {', '.join(values)}.")
     return float(values[metric])
 
 
