@@ -35,7 +35,8 @@ class Scalars:
         if not self._runtime.any(bool(values) and not _all_below(values, limits)):
             return
         for step, ids, scalars in unchecked:
-            sound, bad = [], []
+            sound: list[str] = []
+            bad: list[str] = []
             for name, value in scalars.items():
                 found = sound if _all_below([value], [self._limit(name)]) else bad
                 found.append(f"{name}={value.item():.6g}")
