@@ -14,8 +14,13 @@ from forks import Forks
 from torch import nn
 from toy_run import PlainToy, assert_bitwise, assert_nearly, batch_at, entries, final_state, loop_config
 
+from vasa.config import load
 from vasa.training import runtime
 from vasa.training.config import Canary
+from vasa.training.train_face import train_face
+
+TOLERANCE = 1e-4
+"""Relative, of a face space trained by two processes."""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +108,48 @@ def test_more_than_eight_processes_equal_one(tmp_path: Path, forks: Forks) -> No
     cfg = loop_config(steps=2, batch_size=18, accumulate=9)
     PlainToy().train(tmp_path / "one", cfg, batch_at=wide_batch)
     assert_nearly(final_state(tmp_path / "one"), final_state(tmp_path / "nine"))
+
+
+def train_faces(run_dir: str, cache: str, accumulate: str) -> None:
+    """Stage 1 as it is run: both phases, swapped codes, labels on a share, disturbed drivers."""
+    options = [
+        "face=tiny", "run=smoke", f"run_dir={run_dir}", f"pairs.cache={cache}", "pairs.frames=4",
+        "pairs.num_identities=8", "pairs.randomised_share=0", "pairs.masks=true", "losses.background=0.3",
+        "losses.adversarial=1", "losses.feature_matching=10", "discriminator.widths=[4,8]",
+        "losses.consistency=1", "losses.cross_cycle=1", "losses.transfer_every=2",
+        "losses.transfer_share=0.5", "losses.decorrelation=0.1", "losses.driver_warp=0.1",
+        "losses.crop_nudge=0.5", "optimizer.warmup_steps=0", "discriminator_optimizer.warmup_steps=0",
+        "loop.steps=2",
+        "loop.batch_size=8", "loop.log_every=1", "loop.preview_every=0", "loop.validate_every=0",
+        "validate_on_training=true", f"loop.accumulate={accumulate}",
+    ]  # fmt: skip
+    train_face(load("train_face", options))
+
+
+def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], prefix: str) -> float:
+    """Distance of the tensors under a prefix over their size."""
+    assert one.keys() == other.keys()
+    names = [name for name in one if name.startswith(prefix)]
+    a, b = (torch.cat([state[name].double().flatten() for name in names]) for state in (one, other))
+    return float((a - b).norm() / a.norm())
+
+
+def test_two_processes_train_a_face_as_one_that_accumulates_two_parts(tmp_path: Path, forks: Forks) -> None:
+    """Adam's first steps have the size of the learning rate whatever the gradient's, so that where a gradient
+    is nothing but rounding weights differ by as much: they are compared together, not one by one.
+    """
+    assert ended_well(forks.run("train_faces", tmp_path / "one", tmp_path / "frames", 2))
+    assert ended_well(forks.run("train_faces", tmp_path / "two", tmp_path / "frames", 1, world=2))
+    logs = [entries(tmp_path / run) for run in ("one", "two")]
+    wanted = {"face/consistency", "face/cross_cycle", "face/adversarial", "face/pose", "discriminator/real"}
+    assert wanted <= logs[0][0].keys() == logs[1][0].keys()
+    for one, two in zip(*logs, strict=True):
+        for name in one:
+            if name.startswith(("face/", "discriminator/")):
+                assert two[name] == pytest.approx(one[name], rel=TOLERANCE, abs=1e-6), (one["step"], name)
+    states = [final_state(tmp_path / run) for run in ("one", "two")]
+    for kind in ("module/face", "module/discriminator", "adam/face", "adam/discriminator", "average/face"):
+        assert apart(*states, f"{kind}/") < TOLERANCE, kind
 
 
 # One end for all --------------------------------------------------------------------------------------------
