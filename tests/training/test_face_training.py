@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from vasa.checkpoint import load_weights
+from vasa.checkpoint import CheckpointError, load_weights, save_weights
 from vasa.config import CONFIGS, ROOT, load
 from vasa.data.config import FramePairsConfig
 from vasa.data.frame_pairs import FramePairs
@@ -170,3 +170,35 @@ def test_init_starts_from_other_weights(cache, tmp_path):
     assert after.meta["init"] == "face.safetensors"
     name = "decoder.out.weight"
     torch.testing.assert_close(after.tensors[name], before.tensors[name])
+
+
+def test_all_that_is_missing_is_told_at_once_with_its_cure(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    missing = tmp_path / "none.safetensors"
+    given = [
+        f"init={missing}",
+        f"init_pose={missing}",
+        f"clips.root={tmp_path}",
+        f"run_dir={tmp_path / 'run'}",
+    ]
+    with pytest.raises(FileNotFoundError) as error:
+        train_face(load("train_face", ["experiment=voxceleb2", "face=tiny", "low_steps=0", *given]))
+    for words in (
+        f"init={missing} does not exist; train it",
+        f"init_pose={missing} does not exist; `python scripts/train_face.py experiment=pose_teacher`",
+        f"clips.root={tmp_path} has no manifest.csv; `python scripts/preprocess.py",
+        "weights.py action=fetch names=[",
+    ):
+        assert words in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pose_encoder_of_another_size_is_told_in_one_sentence(cache, tmp_path):
+    other = FaceAutoencoder(FaceConfig(**{**TINY, "pose_widths": [8, 12, 20]}))
+    path = tmp_path / "face.safetensors"
+    save_weights(path, other.state_dict(), other.describe(), {})
+    message = (
+        r"pose_widths \[8, 12, 20\], wanted \[8, 12, 16\]; .*experiment=pose_teacher face=\.\.\.` trains one"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        train_face(load("train_face", [*command(tmp_path / "run", cache, 1), f"init_pose={path}"]))

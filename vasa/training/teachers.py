@@ -80,16 +80,25 @@ def build_teachers(
     unknown = [name for name in weights if name not in TEACHERS]
     if unknown:
         raise ValueError(f"teachers {unknown} are unknown; wanted some of {', '.join(TEACHERS)}.")
-    needed = [name for name in TEACHERS if weights.get(name, 0) > 0]
-    check_licence([network_of(config, name) for name in needed], licence)
-    paths = {name: _path(config, name) for name in needed}
-    missing = {name: path for name, path in paths.items() if not path.is_file()}
+    missing = missing_teachers(config, weights, licence)
     if missing:
-        raise FileNotFoundError(_cure(config, missing))
+        raise FileNotFoundError(missing)
+    paths = _paths(config, weights)
     for path in set(paths.values()):
         check(path)
     built = {name: _BUILD[name, _is_ours(config, name)](path) for name, path in paths.items()}
     return Teachers(**{n: m.eval().requires_grad_(False).to(device) for n, m in built.items()})
+
+
+def missing_teachers(config: TeachersConfig, weights: Mapping[str, float], licence: str = "any") -> str:
+    """One sentence on the files that are needed and missing; empty when all are there.
+
+    Arguments as of ``build_teachers``. Raises: ValueError for a licence.
+    """
+    paths = _paths(config, weights)
+    check_licence([network_of(config, name) for name in paths], licence)
+    missing = {name: path for name, path in paths.items() if not path.is_file()}
+    return _cure(config, missing) if missing else ""
 
 
 def network_of(config: TeachersConfig, name: str) -> str:
@@ -101,6 +110,11 @@ def _is_ours(config: TeachersConfig, name: str) -> bool:
     """Of the files, only ours are safetensors."""
     given = getattr(config, name) or ""
     return given == STANDIN or given.endswith(".safetensors") or PUBLISHED[name] == OURS[name]
+
+
+def _paths(config: TeachersConfig, weights: Mapping[str, float]) -> dict[str, Path]:
+    """Of what is needed."""
+    return {name: _path(config, name) for name in TEACHERS if weights.get(name, 0) > 0}
 
 
 def _path(config: TeachersConfig, name: str) -> Path:

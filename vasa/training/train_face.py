@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vasa.checkpoint import Weights, load_into, load_weights, plain, save_weights
+from vasa.checkpoint import plain, save_weights
 from vasa.data.clip_pairs import ClipPairs
 from vasa.data.config import FramePairsConfig
 from vasa.data.frame_pairs import FacePairs, FramePairs
@@ -22,6 +22,7 @@ from vasa.training.change import ChangeTeacher
 from vasa.training.driver_augment import to_float
 from vasa.training.face_adversary import DiscriminatorStep
 from vasa.training.face_config import TrainFaceRun
+from vasa.training.face_files import check_files, load_initial
 from vasa.training.face_report import sheet, validation
 from vasa.training.face_step import FaceStep, freeze
 from vasa.training.loop import Phase, train
@@ -78,25 +79,23 @@ def validation_pairs(run: TrainFaceRun) -> Pairs:
 
 def train_face(run: TrainFaceRun) -> Path:
     """Trains the volumetric face space of a run; returns the exported file. The same run again resumes."""
+    weights = {name: getattr(run.losses, loss) for name, loss in TEACHER_OF.items()}
+    check_files(run, weights)
     runtime = start(run.loop)  # seeds the new weights, too
     device = runtime.device
-    weights = {name: getattr(run.losses, loss) for name, loss in TEACHER_OF.items()}
     teachers = build_teachers(run.teachers, weights, device, run.licence)
     model = FaceAutoencoder(run.face)
-    if run.init is not None:
-        load_into(model, load_weights(run.init), "face")
-    if run.init_pose is not None:
-        load_into(model.pose_encoder, _part(load_weights(run.init_pose), "pose_encoder."), "the pose encoder")
+    load_initial(model, run)
     if run.freeze_motion:
         freeze(model.dynamics_encoder)
     if run.freeze_motion or run.freeze_pose:
         freeze(model.pose_encoder)
-    pairs, judged = training_pairs(run), validation_pairs(run)  # after all that may be missing
+    pairs, judged = training_pairs(run), validation_pairs(run)
     pairs.prepare()
     judged.prepare()
     near = near_pairs(run)
     change = _change_teacher(run, model.to(device), near, device) if run.losses.change_steps > 0 else None
-    phases = _phases(run, model, teachers, change)
+    phases = build_phases(run, model, teachers, change)
     exported = Path(run.run_dir) / "face.safetensors"
 
     def export(done: int, averages: Mapping[str, nn.Module]) -> Path:
@@ -151,7 +150,7 @@ def _change_teacher(
     return teacher
 
 
-def _phases(
+def build_phases(
     run: TrainFaceRun, model: FaceAutoencoder, teachers: Teachers, change: ChangeTeacher | None
 ) -> list[Phase]:
     """The generator's phase, and the discriminator's where a loss needs one."""
@@ -167,11 +166,3 @@ def _phases(
         judge = DiscriminatorStep(discriminator, step)
         phases.append(Phase("discriminator", discriminator, judge, run.discriminator_optimizer))
     return phases
-
-
-def _part(weights: Weights, prefix: str) -> Weights:
-    """The tensors under a prefix, without it."""
-    return replace(
-        weights,
-        tensors={k.removeprefix(prefix): t for k, t in weights.tensors.items() if k.startswith(prefix)},
-    )
