@@ -1,4 +1,6 @@
-"""Reading published weight files: flat state dicts, read as data and never executed."""
+"""Reading published weight files: flat state dicts, read as data and never executed: torch's ``weights_only``
+rebuilds tensors and calls nothing else that a file names.
+"""
 
 from __future__ import annotations
 
