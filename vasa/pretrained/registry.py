@@ -5,7 +5,7 @@ Ours ship with the project, but for the teachers, which scripts/train_judges.py 
 never fetched by themselves: a missing one is an error that says what to put where (``scripts/weights.py
 action=fetch`` gets those with a direct address). A network that no code here loads yet is not listed.
 No file runs code when it is read: all are safetensors, ONNX, or PyTorch files read with torch's
-``weights_only``; that, and no hash, keeps vgg_face, syncnet_v2 and i3d safe to read, for which none is listed.
+``weights_only``. For vgg_face, syncnet_v2 and i3d no hash is listed: that alone makes them safe to read.
 """
 
 from __future__ import annotations
