@@ -184,6 +184,19 @@ def test_the_change_teacher_sees_expressions_and_teaches_them(pairs):
     assert all(p.grad is None for p in model.decoder.parameters())
 
 
+def test_what_a_turning_head_changes_is_no_expression(pairs):
+    batch = FramePairs(replace(pairs.config, twin_share=0.0)).batch_at(0, 48)
+    source, target = to_float(batch.source), to_float(batch.target)
+    pose = torch.cat([batch.source_pose, batch.target_pose])
+    change = ChangeTeacher(build().config)
+    change.fit([(source, target, pose)])
+    changes = change.changes(source, target, pose)
+    turn = (batch.target_pose - batch.source_pose)[:, :2]
+    left = changes[1] - (batch.target_pose - batch.source_pose) @ change.turned_flow_0
+    before, after = ((turn.T @ flow).square().sum() / flow.square().sum() for flow in (changes[1], left))
+    assert after < 0.1 * before
+
+
 def test_what_two_views_share_is_found_in_their_noise():
     draw = torch.Generator().manual_seed(0)
     cause = torch.randn(3000, 1, generator=draw)

@@ -13,7 +13,7 @@ is in neither. Afterwards the encoder is kept, and the face space trains around 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from vasa.face.config import CropWindow, FaceConfig
 from vasa.face.volumetric.encoders import frontal_crop
 from vasa.face.volumetric.painter import ExpressionPainter
+from vasa.geometry import CAMERA_ZOOM
+from vasa.records import POSE_NAMES
 from vasa.training.lucas_kanade import optical_flow
 
 COMPONENTS = 32
@@ -33,6 +35,12 @@ that they are found in.
 """
 MAX_SIDE = 64
 """Of a window as the teacher sees it, px."""
+PICTURE_UNITS = 2 / CAMERA_ZOOM
+"""Width of the picture in head units, at the distance of a portrait."""
+POSE_ERROR = 0.03
+"""What the pose teacher may be wrong by, radians (and units of the image): poses that differ by less are the
+same.
+"""
 EDGE_WEIGHT = 2.0
 """Of edges against brightness in the features."""
 MEAN_WEIGHT = 0.9
@@ -67,9 +75,14 @@ class ChangeTeacher(nn.Module):
         self.windows = [_coarse(window) for window in config.windows]
         for index, window in enumerate(self.windows):
             numbers = (window.height // 2) * (window.width // 2)
+            for view, count in (("look", 3 * numbers), ("flow", 2 * numbers)):
+                self.register_buffer(f"turned_{view}_{index}", torch.zeros(len(POSE_NAMES), count))
+                self.register_buffer(f"shared_{view}_{index}", torch.zeros(count, SHARED))
             self.register_buffer(f"principal_{index}", torch.zeros(3 * numbers, COMPONENTS))
-            self.register_buffer(f"shared_look_{index}", torch.zeros(3 * numbers, SHARED))
-            self.register_buffer(f"shared_flow_{index}", torch.zeros(2 * numbers, SHARED))
+        self.energy: Tensor
+        self.redrawn: Tensor
+        self.register_buffer("energy", torch.ones(2))
+        self.register_buffer("redrawn", torch.ones(len(self.windows)))
         self.reading = nn.Linear(config.dynamics_dim, (COMPONENTS + SHARED) * len(config.windows), bias=False)
         self.own_painter = ExpressionPainter(config) if painter is None else None
         self._painter = [painter]  # not a submodule: the face space's is trained and saved with it
@@ -85,13 +98,17 @@ class ChangeTeacher(nn.Module):
         """Frames (B, 3, S, S), poses (2 B, 6), sources first -> for each window the difference of its looks
         (B, N) and its flow (B, M).
 
-        Both frames are cut by the mean of their poses, which are the same but for the teacher's errors.
+        Each frame is cut by its own pose as far as the two differ by more than the teacher's error, else
+        both by their mean.
         """
-        mean = torch.stack(pose.float().chunk(2)).mean(0)
+        first, second = pose.float().chunk(2)
+        mean, apart = (first + second) / 2, (second - first)[:, :3].square().sum(1, keepdim=True)
+        share = apart / (apart + POSE_ERROR**2)
+        cut = torch.cat([torch.lerp(mean, own, share) for own in (first, second)])
         found = []
         with torch.autocast(source.device.type, enabled=False):
             for window in self.windows:
-                crops = frontal_crop(torch.cat([source, target]), mean.repeat(2, 1), window)
+                crops = frontal_crop(_shrunk(torch.cat([source, target]), window), cut, window)
                 before, after = crops.mean(1, keepdim=True).float().chunk(2)
                 contrast = torch.cat([before, after], 1).std((1, 2, 3), keepdim=True).clamp(min=0.02)
                 found.append(look(after, contrast) - look(before, contrast))
@@ -103,30 +120,49 @@ class ChangeTeacher(nn.Module):
     def fit(self, pairs: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Finds the directions from pairs as ``changes`` takes them.
 
-        Each principal component is scaled by the root of its standard deviation, so that small ones, such as
+        First what follows from the difference of the poses, which is left out of all that comes after. Each
+        principal component is scaled by the root of its standard deviation, so that small ones, such as
         glances, count; canonical variates are of unit variance, times their squared correlation.
         """
-        seen = [self.changes(*pair) for pair in pairs]
+        seen, turns, gaps = [], [], []
+        for source, target, pose in pairs:
+            seen.append(self.changes(source, target, pose))
+            turns.append(_turn(pose))
+            gaps.append(_gaps(self.painter.windows, source, target, pose))
+        turn, views = torch.cat(turns), [torch.cat(parts) for parts in zip(*seen, strict=True)]
+        self.redrawn.copy_(torch.cat(gaps).mean(0))
+        scatter = turn.T @ turn / len(turn) + POSE_ERROR**2 * torch.eye(turn.shape[1], device=turn.device)
         for index in range(len(self.windows)):
-            looks, flows = (torch.cat([each[2 * index + view] for each in seen]) for view in (0, 1))
-            axes, spread = principal(looks)
+            left = []
+            for view, values in (("look", views[2 * index]), ("flow", views[2 * index + 1])):
+                turned = torch.linalg.solve(scatter, turn.T @ values / len(turn))
+                self.get_buffer(f"turned_{view}_{index}").copy_(turned)
+                left.append(values - turn @ turned)
+            axes, spread = principal(left[0])
             scaled = axes / (spread * spread[:1]).sqrt()
             self.get_buffer(f"principal_{index}").copy_(_wide(scaled, COMPONENTS))
-            look_axes, flow_axes = canonical(looks, flows)
-            self.get_buffer(f"shared_look_{index}").copy_(_wide(look_axes, SHARED))
-            self.get_buffer(f"shared_flow_{index}").copy_(_wide(flow_axes, SHARED))
+            for view, axes in zip(("look", "flow"), canonical(*left), strict=True):
+                self.get_buffer(f"shared_{view}_{index}").copy_(_wide(axes, SHARED))
+        wanted = self._named(views, turn)
+        self.energy.copy_(torch.stack([part.square().mean() for part in wanted]))
 
     def wanted(self, source: Tensor, target: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         """What changed, as ``changes`` takes it: principal components (B, P) and what looks and flow share
         (B, C), of all windows.
         """
-        changes = self.changes(source, target, pose)
+        return self._named(self.changes(source, target, pose), _turn(pose))
+
+    def _named(self, changes: list[Tensor], turn: Tensor) -> tuple[Tensor, Tensor]:
         principals, shared = [], []
-        with torch.autocast(source.device.type, enabled=False):
-            for index, (look_, flow) in enumerate(zip(changes[::2], changes[1::2], strict=True)):
-                principals.append(look_ @ self.get_buffer(f"principal_{index}"))
-                both = look_ @ self.get_buffer(f"shared_look_{index}")
-                shared.append(both + flow @ self.get_buffer(f"shared_flow_{index}"))
+        with torch.autocast(turn.device.type, enabled=False):
+            for index in range(len(self.windows)):
+                both = []
+                for view, values in (("look", changes[2 * index]), ("flow", changes[2 * index + 1])):
+                    left = values - turn @ self.get_buffer(f"turned_{view}_{index}")
+                    both.append(left @ self.get_buffer(f"shared_{view}_{index}"))
+                    if view == "look":
+                        principals.append(left @ self.get_buffer(f"principal_{index}"))
+                shared.append(both[0] + both[1])
         return torch.cat(principals, 1), torch.cat(shared, 1)
 
     def forward(self, codes: Tensor, source: Tensor, target: Tensor, pose: Tensor) -> Tensor:
@@ -134,8 +170,44 @@ class ChangeTeacher(nn.Module):
         wanted = self.wanted(source, target, pose)
         before, after = codes.float().chunk(2)
         said = self.reading(after - before).split([part.shape[1] for part in wanted], 1)
-        errors = [(a - b).square().mean() / b.square().mean() for a, b in zip(said, wanted, strict=True)]
-        return torch.stack(errors).mean() + MEAN_WEIGHT * (before + after).square().mean()
+        errors = torch.stack([(a - b).square().mean() for a, b in zip(said, wanted, strict=True)])
+        return (errors / self.energy).mean() + MEAN_WEIGHT * (before + after).square().mean()
+
+    def redraw(self, source: Tensor, target: Tensor, pose: Tensor, codes: Tensor) -> Tensor:
+        """How far each of two frames is from the other, redrawn by its codes, in their windows: about 1 when
+        nothing is redrawn.
+
+        source and target (B, 3, S, S); pose (2 B, 6) and codes (2 B, E), sources first. Brightness and its
+        differences along both axes, L1, over the same between frames as they are (``fit``).
+        """
+        other = [torch.cat(x.chunk(2)[::-1]) for x in (pose, codes)]
+        painted = self.painter(torch.cat([source, target]), pose, other[0], codes, other[1])
+        errors = [_difference(after, torch.cat(before.chunk(2)[::-1])).mean() for before, after in painted]
+        return (torch.stack(errors) / self.redrawn).mean()
+
+
+def _turn(pose: Tensor) -> Tensor:
+    """By how much poses (2 B, 6) differ within their pairs, (B, 6)."""
+    before, after = pose.float().chunk(2)
+    return after - before
+
+
+def _gaps(windows: Sequence[CropWindow], source: Tensor, target: Tensor, pose: Tensor) -> Tensor:
+    """How far two frames are apart in each window as they are, (B, windows)."""
+    before, after = pose.float().chunk(2)
+    pairs = [(frontal_crop(source, before, w), frontal_crop(target, after, w)) for w in windows]
+    return torch.stack([_difference(a.float(), b.float()) for a, b in pairs], 1)
+
+
+def _shrunk(images: Tensor, window: CropWindow) -> Tensor:
+    """Images (B, 3, S, S) at a size where a pixel of the window is about one of theirs: what is finer would
+    alias into the flow.
+    """
+    density = max(window.height / (window.y1 - window.y0), window.width / (window.x1 - window.x0))
+    size = round(density * PICTURE_UNITS)
+    if size >= images.shape[-1]:
+        return images
+    return F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)
 
 
 def _coarse(window: CropWindow) -> CropWindow:
@@ -152,7 +224,8 @@ def principal(x: Tensor) -> tuple[Tensor, Tensor]:
     scatter = torch.linalg.eigh(x.T @ x / len(x))
     spread = scatter.eigenvalues.flip(0).clamp(min=0).sqrt()
     found = spread > 1e-4 * spread[0]
-    return scatter.eigenvectors.flip(1)[:, found], spread[found]
+    axes = scatter.eigenvectors.flip(1)[:, found]
+    return axes * _sign(axes), spread[found]
 
 
 def canonical(looks: Tensor, flows: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,8 +243,14 @@ def canonical(looks: Tensor, flows: Tensor) -> tuple[Tensor, Tensor]:
     a, b = (view @ to_white for view, to_white in zip((looks, flows), white, strict=True))
     u, correlation, v = torch.linalg.svd(a.T @ b / len(a))
     count = min(SHARED, len(correlation))
-    weight = correlation[:count].square() / 2
-    return white[0] @ u[:, :count] * weight, white[1] @ v.T[:, :count] * weight
+    look_axes, flow_axes = white[0] @ u[:, :count], white[1] @ v.T[:, :count]
+    weight = _sign(look_axes) * correlation[:count].square() / 2
+    return look_axes * weight, flow_axes * weight
+
+
+def _sign(axes: Tensor) -> Tensor:
+    """Of the largest entry of each column (K, C): a decomposition leaves it open."""
+    return axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()[0]
 
 
 def _wide(axes: Tensor, width: int) -> Tensor:
@@ -179,25 +258,8 @@ def _wide(axes: Tensor, width: int) -> Tensor:
     return F.pad(axes[:, :width], (0, max(width - axes.shape[1], 0)))
 
 
-def redraw_error(
-    painter: ExpressionPainter, source: Tensor, target: Tensor, pose: Tensor, codes: Tensor
-) -> Tensor:
-    """How far each of two frames is from the other, redrawn by its codes, in their windows: about 1 when
-    nothing is redrawn.
-
-    source and target (B, 3, S, S); pose (2 B, 6) and codes (2 B, E), sources first. Brightness and its
-    differences along both axes, L1, over the same between the frames as they are.
-    """
-    other = [torch.cat(x.chunk(2)[::-1]) for x in (pose, codes)]
-    painted = painter(torch.cat([source, target]), pose, other[0], codes, other[1])
-    errors = []
-    for before, after in painted:
-        wanted = torch.cat(before.chunk(2)[::-1])
-        errors.append(_difference(after, wanted) / _difference(before, wanted).detach())
-    return torch.stack(errors).mean()
-
-
 def _difference(a: Tensor, b: Tensor) -> Tensor:
+    """Of crops (B, C, h, w), (B,)."""
     gap = a - b
     across, down = gap[..., 1:] - gap[..., :-1], gap[..., 1:, :] - gap[..., :-1, :]
-    return gap.abs().mean() + across.abs().mean() + down.abs().mean()
+    return torch.stack([part.abs().mean((1, 2, 3)) for part in (gap, across, down)]).sum(0)

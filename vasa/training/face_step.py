@@ -22,7 +22,7 @@ from vasa.losses.adversarial import feature_matching, generator_hinge
 from vasa.losses.config import FaceLossConfig
 from vasa.losses.disentanglement import consistency, contrastive_cycle, cross_identity, decorrelation
 from vasa.losses.reconstruction import detail_weight, gradient_l1, weighted_l1
-from vasa.training.change import ChangeTeacher, redraw_error
+from vasa.training.change import ChangeTeacher
 from vasa.training.driver_augment import colour_jitter, grid_warp, nudged, to_float
 from vasa.training.label_terms import CONTROL_SCALE, control_error, encoder_terms, label_terms
 from vasa.training.teachers import Teachers
@@ -119,7 +119,7 @@ class FaceStep:
             torch.cat([x[:, 0], x[:, 1]]) for x in (batch.jitter, batch.warp, batch.nudge)
         )
         pose, codes = self._codes(torch.cat([source, target]), colour, shapes, nudge)
-        terms = {"redraw": redraw_error(self.change.painter, source, target, pose.detach(), codes)}
+        terms = {"redraw": self.change.redraw(source, target, pose.detach(), codes)}
         if self.losses.change > 0:
             terms["change"] = self.change(codes, source, target, pose.detach())
         if self.losses.controls > 0:

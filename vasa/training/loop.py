@@ -113,7 +113,7 @@ def train(
                     step, batch_ids(share), step_phase(phase, phases, parts, step, cfg.steps, runtime)
                 )
             for name, module in ema.items():
-                update_average(averages[name], module, ema_decay(cfg.ema_decay, step))
+                update_average(averages[name], module, ema_decay(cfg.ema_decay, step - _begun(phases, step)))
 
             done = step + 1
             stopping = runtime.any(signals.number > 0)  # all stop at the same step
@@ -143,10 +143,16 @@ def _check(cfg: LoopConfig, phases: Sequence[Phase], validate: Validate | None) 
         raise ValueError("loop.best_metric reads validations; this run has none.")
 
 
+def _begun(phases: Sequence[Phase], step: int) -> int:
+    """Where the course that ``step`` belongs to began: averages forget what was before a restart."""
+    return max((p.optimizer.restart_step for p in phases if p.optimizer.restart_step <= step), default=0)
+
+
 def _check_alike(runtime: Runtime, phases: Sequence[Phase], first: int) -> None:
     """Processes that start from different weights would train quietly to nothing of worth."""
     cure = "give them the same seed and files, and a run_dir on a file system that all of them share"
     runtime.check_alike("The step to go on from", first, cure)
-    sizes = [p.detach().double().abs().sum() for phase in phases for p in phase.module.parameters()]
+    tensors = [value for phase in phases for value in phase.module.state_dict().values()]
+    sizes = [(value.abs() + value.clamp(min=0)).sum(dtype=torch.double) for value in tensors]
     total = torch.stack(sizes).sum().item() if runtime.world > 1 else 0.0
     runtime.check_alike("The weights to start from", total, cure)

@@ -16,7 +16,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
@@ -123,6 +123,12 @@ class Runtime:
         total = tensor.clone()
         dist.all_reduce(total)
         return total / self.world
+
+    def from_first(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrites tensors on the device with the first process's."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
     def any(self, flag: bool) -> bool:
         """Whether any process raises the flag: a message between CPUs, which waits for no GPU."""

@@ -95,6 +95,11 @@ def load_latest_state(folder: str | Path) -> tuple[int, Weights] | None:
     return None
 
 
+def has_state(folder: str | Path) -> bool:
+    """Whether a run began there."""
+    return bool(_states(folder))
+
+
 def _states(folder: str | Path) -> list[Path]:
     """State files, newest first."""
     found = Path(folder).glob("state_*.safetensors")

@@ -26,7 +26,8 @@ from vasa.training.face_files import check_files, load_initial
 from vasa.training.face_report import sheet, validation
 from vasa.training.face_step import FaceStep, freeze
 from vasa.training.loop import Phase, train
-from vasa.training.runtime import start, to_device
+from vasa.training.runtime import Runtime, start, to_device
+from vasa.training.state import has_state
 from vasa.training.teachers import Teachers, build_teachers
 
 PREVIEW_SAMPLES = 6
@@ -94,7 +95,7 @@ def train_face(run: TrainFaceRun) -> Path:
     pairs.prepare()
     judged.prepare()
     near = near_pairs(run)
-    change = _change_teacher(run, model.to(device), near, device) if run.losses.change_steps > 0 else None
+    change = _change_teacher(run, model.to(device), near, runtime) if run.losses.change_steps > 0 else None
     phases = build_phases(run, model, teachers, change)
     exported = Path(run.run_dir) / "face.safetensors"
 
@@ -135,10 +136,15 @@ def train_face(run: TrainFaceRun) -> Path:
 
 
 def _change_teacher(
-    run: TrainFaceRun, model: FaceAutoencoder, near: Pairs, device: torch.device
+    run: TrainFaceRun, model: FaceAutoencoder, near: Pairs, runtime: Runtime
 ) -> ChangeTeacher:
-    """Fitted to the first pairs of the run, so that a resumed one finds the same."""
+    """Fitted to the first pairs of the run by the first process, so that all have the same; where a run goes
+    on, its state holds what was found.
+    """
+    device = runtime.device
     teacher = ChangeTeacher(run.face, model.painter).to(device)
+    if has_state(run.run_dir):
+        return teacher
 
     def seen(number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         batch = to_device(near.batch_at(number, CHANGE_PAIRS), device)
@@ -146,7 +152,10 @@ def _change_teacher(
         with torch.no_grad():
             return source, target, model.pose_code(torch.cat([source, target]))
 
-    teacher.fit(seen(number) for number in range(CHANGE_BATCHES))
+    runtime.first_only(
+        (lambda: teacher.fit(seen(number) for number in range(CHANGE_BATCHES))) if runtime.is_main else None
+    )
+    runtime.from_first(teacher.buffers())
     return teacher
 
 
