@@ -1,12 +1,13 @@
 """Stage 1 without labels: what it may look at, what its terms reach, and that runs resume with all parts."""
 
+import shutil
 from dataclasses import fields, replace
 
 import pytest
 import torch
 import yaml
 
-from vasa.checkpoint import load_weights
+from vasa.checkpoint import load_weights, read_file
 from vasa.config import CONFIGS, load
 from vasa.data.config import FramePairsConfig
 from vasa.data.frame_pairs import FacePairs, FramePairs
@@ -23,6 +24,7 @@ from vasa.training.face_probe import linear_r2
 from vasa.training.face_step import FaceStep, feature_boxes
 from vasa.training.lucas_kanade import optical_flow
 from vasa.training.optim import learning_rate
+from vasa.training.state import STATE_KIND
 from vasa.training.teachers import Teachers
 from vasa.training.train_face import train_face
 
@@ -302,25 +304,40 @@ def command(run_dir, cache, steps, *more):
         "pairs.cross_share=0", "pairs.masks=true", "validation_identities=16", "validation_batches=1",
         f"loop.steps={steps}", "loop.save_every=2", "low_size=32", "low_steps=4", "losses.change_steps=2",
         "losses.adversarial=1", "losses.feature_matching=1", "discriminator.widths=[4,8]",
-        "losses.cross_cycle=1", "losses.transfer_every=2", "freeze_pose=true",
+        "losses.cross_cycle=1", "losses.transfer_every=2", "freeze_pose=true", "losses.hold_codes=true",
         *(f"losses.{name}=0" for name in FREE), *more,
     ]  # fmt: skip
 
 
-def test_a_label_free_run_with_all_its_phases_resumes_bitwise(cache, tmp_path):
-    alone = [a for a in command(tmp_path / "pose", cache, 2) if "freeze" not in a and "change" not in a]
-    start = train_face(load("train_face", alone))
-    given = [f"init_pose={start}"]
+def test_a_label_free_run_with_all_its_phases_resumes_bitwise(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("vasa.training.train_face.CHANGE_BATCHES", 4)
+    held = ("freeze", "losses.change_", "losses.hold")
+    start = train_face(
+        load("train_face", [a for a in command(tmp_path / "pose", cache, 2) if not a.startswith(held)])
+    )
+    given = [f"init_pose={start}", "loop.keep_states=3"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train_face(load("train_face", command(whole, cache, 6, *given)))
-    train_face(load("train_face", command(parts, cache, 6, "loop.steps=4", *given)))
+    parts.mkdir()
+    shutil.copy(whole / "state_00000004.safetensors", parts)
     train_face(load("train_face", command(parts, cache, 6, *given)))
     first, second = (load_weights(folder / "face.safetensors").tensors for folder in (whole, parts))
     assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
     assert not [name for name in first if name.startswith("change")]
-    pose = load_weights(start).tensors
-    name = "pose_encoder.head.weight"
-    assert torch.equal(first[name], pose[name])
+    states = (whole / f"state_{step:08d}.safetensors" for step in (4, 6))
+    before, after = (read_file(path, STATE_KIND).tensors for path in states)
+    networks = [name for name in after if name.startswith("module/")]
+    moved = " ".join(name for name in networks if not torch.equal(before[name], after[name]))
+    assert "decoder" in moved and "discriminator" in moved
+    assert "dynamics_encoder.body" not in moved and "pose_encoder" not in moved
+
+
+def test_codes_that_nothing_taught_are_not_held():
+    with pytest.raises(ValueError, match="nothing has taught it"):
+        load("train_face", ["experiment=voxceleb2", "losses.change_steps=0", "loop.canaries=[]"])
+    with pytest.raises(ValueError, match="one size only"):
+        load("train_face", ["experiment=label_free", "low_size=64", "low_steps=100"])
 
 
 def test_clips_without_labels_refuse_terms_that_need_them():

@@ -9,6 +9,7 @@ with other expressions: same-pose pairs teach the small motions of lips and lids
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -181,8 +182,12 @@ class FramePairs:
         return self.folder / f"shard_{shard:05d}.safetensors"
 
     def prepare(self, shards: range | None = None) -> None:
-        """Renders what is missing (of ``shards``, by default all), with progress."""
+        """Renders what is missing (of ``shards``, by default all), with progress; of several processes
+        (torchrun's variables) each begins at another one.
+        """
         todo = [s for s in (shards or range(self.num_shards)) if not self.shard_path(s).exists()]
+        first = len(todo) * int(os.environ.get("RANK", 0)) // int(os.environ.get("WORLD_SIZE", 1))
+        todo = todo[first:] + todo[:first]
         begun = time.monotonic()
         for done, shard in enumerate(todo):
             if self.shard_path(shard).exists():

@@ -86,5 +86,10 @@ class FaceLossConfig:
         return [*active, "true_pose_share"] if self.true_pose_share > 0 else active
 
     @property
+    def teaches_codes(self) -> bool:
+        """Whether the first steps teach E_dyn alone."""
+        return self.change_steps > 0 or self.encoder_steps > 0
+
+    @property
     def has_transfers(self) -> bool:
         return any(getattr(self, name) > 0 for name in TRANSFERS)

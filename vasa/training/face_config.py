@@ -67,6 +67,16 @@ class TrainFaceRun(TrainingRun):
                 f"low_size is {self.low_size} px; wanted a half or a quarter of face.size={self.face.size}, "
                 "or low_steps=0."
             )
+        if self.low_steps > 0 and self.face.source_pixels:
+            raise ValueError(
+                f"low_steps is {self.low_steps}, but a face space with source pixels has one size only; set "
+                "low_steps=0, or face.source_pixels=false."
+            )
+        if self.losses.hold_codes and self.init is None and not self.losses.teaches_codes:
+            raise ValueError(
+                "losses.hold_codes keeps E_dyn as it is, but nothing has taught it: set losses.change_steps, "
+                "or init=.../face.safetensors."
+            )
         for name, size in (("pairs", self.pairs.size), ("clips", self.clips.size)):
             if size != self.face.size:
                 raise ValueError(

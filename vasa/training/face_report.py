@@ -11,20 +11,15 @@ from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.geometry import project
 from vasa.losses.reconstruction import detail_weight
 from vasa.training.driver_augment import to_float
-from vasa.training.face_step import feature_boxes
+from vasa.training.face_step import feature_boxes, resized
 
 ROWS = ("source", "target", "self", "cross", "pose only", "dynamics only", "base only", "mask")
 """Rows of the sheet, from top to bottom."""
 
 
-def psnr(predicted: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio (B,) in dB of images (B, 3, H, W) in [-1, 1]."""
-    error = ((predicted.float() - target.float()) / 2).square().mean((1, 2, 3))
-    return -10 * torch.log10(error.clamp(min=1e-10))
-
-
-def _renders(model: FaceAutoencoder, batch: FacePairs) -> dict[str, Tensor]:
-    """Self, cross, pose-only and dynamics-only reenactments, and the base.
+def _renders(model: FaceAutoencoder, batch: FacePairs, size: int) -> dict[str, Tensor]:
+    """Self, cross, pose-only and dynamics-only reenactments, and the base, at size px; motion is read from
+    the frames as they are.
 
     Who drives in "cross": those who share the targets' animation, where records have them, else the others.
     """
@@ -32,6 +27,7 @@ def _renders(model: FaceAutoencoder, batch: FacePairs) -> dict[str, Tensor]:
     source, target, other = (to_float(x) for x in (batch.source, batch.target, driver))
     pose, dynamics = model.motion_codes(torch.cat([source, target, other]))
     (pose_s, pose_t, pose_o), (dyn_s, dyn_t, dyn_o) = pose.chunk(3), dynamics.chunk(3)
+    source, target = (resized(x, size) for x in (source, target))
     appearance = model.encode_with(source, source, pose_s, dyn_s)
     own = model.decode(appearance, pose_t, dyn_t)
     found = {
@@ -48,22 +44,26 @@ def _renders(model: FaceAutoencoder, batch: FacePairs) -> dict[str, Tensor]:
     return found
 
 
-def sheet(model: FaceAutoencoder, batch: FacePairs) -> np.ndarray:
-    """A picture (rows x S, B x S, 3) uint8 of ROWS by samples."""
-    renders = _renders(model, batch)
+def sheet(model: FaceAutoencoder, batch: FacePairs, size: int | None = None) -> np.ndarray:
+    """A picture (rows x S, B x S, 3) uint8 of ROWS by samples, S = size or the model's."""
+    renders = _renders(model, batch, size or model.size)
     rows = [torch.cat(list(renders[name]), -1) for name in ROWS if name in renders]
     picture = torch.cat(rows, -2).clamp(-1, 1)
     return ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def health(model: FaceAutoencoder, batch: FacePairs, renders: dict[str, Tensor]) -> dict[str, Tensor]:
+def health(
+    model: FaceAutoencoder, batch: FacePairs, renders: dict[str, Tensor], person: Tensor
+) -> dict[str, Tensor]:
     """Whether the parts of a face space are alive, in dB (B,) each, without labels: what is lost of a target
     frame (in the boxes of eyes and mouth) when it is drawn with the source's z_dyn instead of its own:
-    code_use; and (everywhere) with the canonical volume and identity of another person: volume_use. Near 0:
-    nothing reads the code, or the volume has collapsed into what all people share.
+    code_use; and (all over the person) with the canonical volume and identity of another person: volume_use.
+    Near 0: nothing reads the code, or the volume has collapsed into what all people share.
+
+    person (B, 1, S, S): see ``_person``.
     """
     source, target = renders["source"], renders["target"]
-    pose, dynamics = model.motion_codes(torch.cat([source, target]))
+    pose, dynamics = model.motion_codes(torch.cat([to_float(batch.source), to_float(batch.target)]))
     (pose_s, pose_t), (dyn_s, dyn_t) = pose.chunk(2), dynamics.chunk(2)
     appearance = model.encode_with(source, source, pose_s, dyn_s)
     appearance.volume, appearance.identity = appearance.volume.roll(1, 0), appearance.identity.roll(1, 0)
@@ -77,8 +77,15 @@ def health(model: FaceAutoencoder, batch: FacePairs, renders: dict[str, Tensor])
 
     return {
         "code_use": lost(renders["pose only"], detail),
-        "volume_use": lost(strange, torch.ones_like(detail)),
+        "volume_use": lost(strange, person),
     }
+
+
+def _person(batch: FacePairs, size: int) -> Tensor:
+    """Where pictures are judged (B, 1, size, size): on the person, or everywhere in records without masks."""
+    if batch.mask is None:
+        return torch.ones(len(batch.ids), 1, size, size, device=batch.target.device)
+    return resized(batch.mask[:, None].float() / 255, size)
 
 
 def _psnr_in(predicted: Tensor, target: Tensor, where: Tensor) -> Tensor:
@@ -87,31 +94,33 @@ def _psnr_in(predicted: Tensor, target: Tensor, where: Tensor) -> Tensor:
     return -10 * torch.log10((error / (3 * where.sum((1, 2, 3))).clamp(min=1)).clamp(min=1e-10))
 
 
-def validation(model: FaceAutoencoder, batches: list[FacePairs]) -> dict[str, float]:
-    """PSNR (dB) of self, cross, base and of copying the source; gain: self over copying; what ``health``
-    says; and where records have truth, mean absolute errors of pose (degrees), controls and landmarks.
+def validation(model: FaceAutoencoder, batches: list[FacePairs], size: int | None = None) -> dict[str, float]:
+    """PSNR (dB, of the person) of self, cross, base and of copying the source; gain: self over copying; what
+    ``health`` says; and where records have truth, mean absolute errors of pose (degrees), controls and
+    landmarks. size: px of the pictures, by default the model's.
     """
     found: dict[str, list[Tensor]] = {}
     for batch in batches:
-        renders = _renders(model, batch)
-        target = renders["target"]
+        renders = _renders(model, batch, size or model.size)
+        target, person = renders["target"], _person(batch, size or model.size)
         has_cross_truth = bool(batch.is_cross.all())
         for name in ("self", "cross", "base only", "source"):
             if name in renders and (name != "cross" or has_cross_truth):
                 label = "copy" if name == "source" else name.split()[0]
-                found.setdefault(f"psnr_{label}", []).append(psnr(renders[name], target))
-        found.setdefault("gain", []).append(psnr(renders["self"], target) - psnr(renders["source"], target))
-        for name, value in health(model, batch, renders).items():
+                found.setdefault(f"psnr_{label}", []).append(_psnr_in(renders[name], target, person))
+        own, copied = (_psnr_in(renders[name], target, person) for name in ("self", "source"))
+        found.setdefault("gain", []).append(own - copied)
+        for name, value in health(model, batch, renders, person).items():
             found.setdefault(name, []).append(value)
         if batch.target_pose is None or batch.target_controls is None or batch.landmarks is None:
             continue
-        pose, dynamics = model.motion_codes(target)
+        pose, dynamics = model.motion_codes(to_float(batch.target))
         angles = (pose - batch.target_pose)[:, :3].abs().rad2deg()
         for index, axis in enumerate(("yaw", "pitch", "roll")):
             found.setdefault(f"{axis}_deg", []).append(angles[:, index])
         reading = model.dynamics_encoder.controls(dynamics)
         found.setdefault("controls_mae", []).append((reading - batch.target_controls).abs().mean(1))
         true = batch.landmarks
-        appearance = model.encode(renders["source"])
+        appearance = model.encode(to_float(batch.source))
         found.setdefault("landmarks_mae", []).append((appearance.landmarks - true).abs().mean((1, 2)))
     return {name: torch.cat(values).mean().item() for name, values in found.items()}

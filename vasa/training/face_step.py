@@ -124,6 +124,8 @@ class FaceStep:
             terms["change"] = self.change(codes, source, target, pose.detach())
         if self.losses.controls > 0:
             terms["controls"] = control_error(self.model, codes, batch)
+        if self.losses.decorrelation > 0 and len(source) > 1:
+            terms["decorrelation"] = decorrelation(codes, pose)
         return self._sum(terms)
 
     def _scene(self, batch: FacePairs, step: int) -> Scene:
@@ -246,7 +248,7 @@ class FaceStep:
         if self.losses.cycle > 0:
             again = self._read_again(image, pose[count : 2 * count])
             terms["cycle"] = contrastive_cycle(again, driver.detach(), self._strangers(scene))
-        if self.losses.decorrelation > 0 and count > 1:
+        if self.losses.decorrelation > 0 and count > 1 and not self.losses.hold_codes:
             terms["decorrelation"] = decorrelation(dynamics[: 2 * count], scene.pose[: 2 * count])
         return terms
 

@@ -128,7 +128,7 @@ def resume(
     if found is None:
         return 0
     step, state = found
-    changed = _differences(state.config, config)
+    changed = differences(state.config, config)
     if changed:
         _log.warning("Resuming %s under a changed config: %s.", run_dir, "; ".join(changed))
 
@@ -144,12 +144,13 @@ def resume(
     return step
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What changed between two configs of plain data, a sentence each."""
     found: list[str] = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += _differences(before, after, f"{prefix}{key}.")
+            found += differences(before, after, f"{prefix}{key}.")
         elif before != after:
             found.append(f"{prefix}{key} was {before}, is {after}")
     return found

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from vasa.checkpoint import atomic_path
+from vasa.checkpoint import atomic_path, plain
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.pretrained.judges import Judges
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.face_probe import REACH, probe
+from vasa.training.state import differences
 from vasa.training.study_config import ProbeOptions, StudyFaceRun
 from vasa.training.train_face import held_out, train_face
 
@@ -40,16 +41,29 @@ def study_face(run: StudyFaceRun, load: Callable[[Sequence[str]], TrainFaceRun])
 
 
 def _measured(cfg: TrainFaceRun, options: ProbeOptions, folder: Path) -> Row:
-    """The row of one training, from its file if it is there."""
+    """The row of one training, from its file if it is there.
+
+    Raises: ValueError if that was made from another config.
+    """
     path = folder / "probe.json"
-    if not path.is_file():
-        begun = time.process_time()
-        weights = train_face(cfg)
-        seconds = time.process_time() - begun
-        found = probe_face(FaceAutoencoder.from_pretrained(weights), cfg, options) | {"cpu_s": seconds}
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    return json.loads(path.read_text(encoding="utf-8"))
+    made_from = {"run": plain(cfg), "probe": plain(options)}
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        changed = differences(known["made_from"], made_from)
+        if changed:
+            raise ValueError(
+                f"{path} was measured under another config ({'; '.join(changed[:4])}); remove {folder} to "
+                "train again, or give another run_dir."
+            )
+        return known["scores"]
+    begun = time.process_time()
+    weights = train_face(cfg)
+    seconds = time.process_time() - begun
+    scores = probe_face(FaceAutoencoder.from_pretrained(weights), cfg, options) | {"cpu_s": seconds}
+    with atomic_path(path) as temporary:
+        text = json.dumps({"scores": scores, "made_from": made_from}, indent=1)
+        temporary.write_text(text, encoding="utf-8")
+    return scores
 
 
 def probe_face(model: FaceAutoencoder, cfg: TrainFaceRun, options: ProbeOptions) -> Row:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,11 +110,12 @@ def train_face(run: TrainFaceRun) -> Path:
         return exported
 
     def preview(done: int, averages: Mapping[str, nn.Module]) -> np.ndarray:
-        return sheet(averages["face"], to_device(judged.batch_at(0, PREVIEW_SAMPLES), device))  # type: ignore[arg-type]
+        shown = to_device(judged.batch_at(0, PREVIEW_SAMPLES), device)
+        return sheet(averages["face"], shown, size_at(run, done - 1))  # type: ignore[arg-type]
 
     def validate(done: int, averages: Mapping[str, nn.Module]) -> dict[str, float]:
         batches = [to_device(judged.batch_at(n + 1, 8), device) for n in range(run.validation_batches)]
-        return validation(averages["face"], batches)  # type: ignore[arg-type]
+        return validation(averages["face"], batches, size_at(run, done - 1))  # type: ignore[arg-type]
 
     def batch_at(step: int, rows: slice) -> FacePairs:
         source = near if step < run.losses.change_steps else pairs
@@ -159,17 +161,18 @@ def _change_teacher(
     return teacher
 
 
+def size_at(run: TrainFaceRun, step: int) -> int:
+    """Pixels of the pictures at a step (resolution schedule)."""
+    return run.low_size if step < run.low_steps else run.face.size
+
+
 def build_phases(
     run: TrainFaceRun, model: FaceAutoencoder, teachers: Teachers, change: ChangeTeacher | None
 ) -> list[Phase]:
     """The generator's phase, and the discriminator's where a loss needs one."""
-
-    def size_at(step: int) -> int:
-        return run.low_size if step < run.low_steps else run.face.size
-
     trained = nn.ModuleDict({"face": model, "change": change}) if change else model
     discriminator = MultiScaleDiscriminator(run.discriminator) if run.losses.adversarial > 0 else None
-    step = FaceStep(model, run.losses, size_at, teachers, discriminator, change)
+    step = FaceStep(model, run.losses, partial(size_at, run), teachers, discriminator, change)
     phases = [Phase("face", trained, step, run.optimizer)]
     if discriminator:
         judge = DiscriminatorStep(discriminator, step)
