@@ -15,11 +15,15 @@ import yaml
 from vasa.benchmark.config import BenchmarkRun, PlanTrainingRun
 from vasa.benchmark.gpu import gpu_figures
 from vasa.benchmark.gpus import GPUS, parse
-from vasa.benchmark.plan import Plan, StepCost, plan, step_cost, table
+from vasa.benchmark.plan import RENDERED_BYTES, Plan, face_plan, recipe_plan, table
 from vasa.benchmark.report import PEERS, measure
 from vasa.benchmark.report import markdown as cost_table
-from vasa.config import CONFIGS
+from vasa.benchmark.training_cost import Stage, StepCost, recipe_costs, step_cost
+from vasa.config import CONFIGS, load
+from vasa.data.config import FramePairsConfig
+from vasa.data.frame_pairs import FramePairs
 from vasa.face.config import FaceConfig
+from vasa.training.face_config import TrainFaceRun
 
 
 def tiny(**changes: object) -> FaceConfig:
@@ -67,7 +71,7 @@ def test_hours_follow_gpus_efficiency_and_steps(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("vasa.benchmark.plan.step_cost", lambda config: counted)
 
     def planned(**changes: object) -> Plan:
-        return plan("tiny", tiny(), replace(PlanTrainingRun(gpus="1xA100"), **changes))
+        return face_plan("tiny", tiny(), replace(PlanTrainingRun(gpus="1xA100"), **changes))
 
     one = planned()
     assert (one.batch, one.steps) == (24, 200_000), "MegaPortraits' at 256 px and below"
@@ -77,8 +81,85 @@ def test_hours_follow_gpus_efficiency_and_steps(monkeypatch: pytest.MonkeyPatch,
     assert planned(steps=100_000).hours[0] == pytest.approx(expected / 2)
     assert planned(batch=48).memory > one.memory > planned(gpus="8xA100").memory
     assert planned(gpus="1xH200").fits > one.fits > 0
-    text = table({"tiny": tiny()}, PlanTrainingRun(gpus="1xA100"))
-    assert "tiny (64 px)" in text and "7 days on 4x RTX A6000" in text
+    text = table({}, {"tiny": tiny()}, PlanTrainingRun(gpus="1xA100"))
+    assert "face=tiny (64 px)" in text and "7 days on 4x RTX A6000" in text
+
+
+@pytest.fixture(scope="module")
+def recipe() -> TrainFaceRun:
+    """voxceleb2 at tiny size: codes first, then pictures, judged from half way on, larger at the end."""
+    losses = {"change_steps": 10, "adversarial_start": 20, "transfer_every": 4, "transfer_share": 0.25}
+    return load(
+        "train_face",
+        ["experiment=voxceleb2", "face=tiny", "face.source_pixels=false", "low_size=32", "low_steps=30",
+         "loop.steps=40", "loop.batch_size=6", "discriminator.widths=[4,8]", "losses.perceptual=0",
+         "losses.face=0", "losses.gaze=0", "losses.expression=1", "losses.cross_identity=0",
+         "loop.canaries=[]", *(f"losses.{name}={value}" for name, value in losses.items())],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stages(recipe: TrainFaceRun) -> list[Stage]:
+    return recipe_costs(recipe)
+
+
+def test_a_recipe_is_counted_in_its_stages(stages: list[Stage]) -> None:
+    assert [stage.steps for stage in stages] == [10, 10, 10, 10]
+    codes, drawn, judged, large = (stage.cost for stage in stages)
+    assert codes.main_flops > 0 and drawn.main_flops < judged.main_flops < large.main_flops
+    assert codes.swap_flops == codes.swap_bytes == 0 < drawn.swap_flops < large.swap_flops
+    assert drawn.swap_flops == judged.swap_flops, "swaps are not judged"
+    assert codes.adversary_flops == drawn.adversary_flops == 0 < judged.adversary_flops
+    assert large.adversary_flops == pytest.approx(4 * judged.adversary_flops)
+    assert large.main_bytes > judged.main_bytes > drawn.main_bytes
+    assert len({cost.generator for cost in (codes, drawn, judged, large)}) == 1
+
+
+def test_what_a_recipe_leaves_out_costs_nothing(recipe: TrainFaceRun, stages: list[Stage]) -> None:
+    off = replace(
+        recipe.losses, change_steps=0, adversarial=0, feature_matching=0, expression=0, consistency=0,
+        cross_cycle=0,
+    )  # fmt: skip
+    small, large = (stage.cost for stage in recipe_costs(replace(recipe, losses=off)))
+    assert small.swap_flops == large.swap_flops == large.adversary_flops == 0
+    assert large.discriminator == large.frozen == 0 < stages[-1].cost.frozen
+    assert large.main_flops < stages[-1].cost.main_flops
+
+
+def test_a_teacher_of_pose_is_planned_from_its_labels_alone() -> None:
+    run = load("train_face", ["experiment=pose_teacher", "face=tiny", "losses.controls=0.5"])
+    (stage,) = recipe_costs(run)
+    assert stage.steps == run.loop.steps and stage.cost.main_flops > 0
+    assert stage.cost.swap_flops == stage.cost.adversary_flops == stage.cost.discriminator == 0
+
+
+def test_hours_of_a_recipe_are_those_of_its_stages(
+    monkeypatch: pytest.MonkeyPatch, recipe: TrainFaceRun, stages: list[Stage]
+) -> None:
+    monkeypatch.setattr("vasa.benchmark.plan.recipe_costs", lambda recipe: stages)
+    run = PlanTrainingRun(gpus="2xA100", num_clips=1000, max_frames=10)
+    planned = recipe_plan("voxceleb2", recipe, run)
+    assert (planned.batch, planned.steps, planned.size) == (6, 40, 64)
+    total = 6 * 10 * sum(stage.cost.flops(0.25 / 4) for stage in stages)
+    assert planned.flops * planned.steps == pytest.approx(total)
+    assert planned.hours[0] == pytest.approx(total / (2 * 0.4 * GPUS["A100"].rate) / 3600)
+    assert planned.data == 1000 * 10 * 64 * 64 * 4
+    assert recipe_plan("voxceleb2", recipe, replace(run, masks=False)).data == 1000 * 10 * 64 * 64 * 3
+    only_last = [stages[-1]]
+    monkeypatch.setattr("vasa.benchmark.plan.recipe_costs", lambda recipe: only_last)
+    assert recipe_plan("voxceleb2", recipe, run).memory == planned.memory, "the largest stage decides"
+    rendered = recipe_plan("heads", replace(recipe, data="synthetic"), run).data
+    assert rendered == recipe.pairs.num_identities * recipe.pairs.frames * 64 * 64 * RENDERED_BYTES
+    text = table({"voxceleb2": recipe}, {}, run)
+    assert "| experiment=voxceleb2 (64 px) |" in text and "1,000 clips x at most 10" in text
+
+
+def test_the_cache_of_procedural_heads_is_as_large_as_planned(tmp_path: Path) -> None:
+    config = FramePairsConfig(cache=tmp_path, num_identities=16, frames=4, size=64, randomised_share=0)
+    pairs = FramePairs(config)
+    pairs.prepare()
+    found = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
+    assert found == pytest.approx(16 * 4 * 64 * 64 * RENDERED_BYTES, rel=0.05)
 
 
 @pytest.mark.parametrize("text", ["A100", "8xB7", "0xA100", "8 x A100"])
@@ -91,6 +172,9 @@ def test_unknown_gpus_are_refused_by_name(text: str) -> None:
 def test_empty_names_are_refused() -> None:
     with pytest.raises(ValueError, match="names of configs/face"):
         _ = BenchmarkRun(face="tiny,").faces
+    with pytest.raises(ValueError, match="recipes is .* names of configs/experiment/train_face"):
+        _ = PlanTrainingRun(recipes="paper,").experiments
+    assert PlanTrainingRun(recipes="").experiments == PlanTrainingRun(face="").faces == []
 
 
 @pytest.mark.gpu

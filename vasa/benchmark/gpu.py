@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vasa.benchmark.cost import count, ready_face
-from vasa.benchmark.plan import step_cost
 from vasa.benchmark.step import PLAIN, pictures, whole_step
+from vasa.benchmark.training_cost import step_cost
 from vasa.face.config import FaceConfig
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.training.config import OptimizerConfig
@@ -87,6 +87,7 @@ def _training(config: FaceConfig, batch: int, seconds: float) -> dict[str, float
     """
     torch.manual_seed(0)
     step = whole_step(FaceAutoencoder(config).cuda())
+    assert step.discriminator is not None
     modules = (step.face, step.discriminator)
     trained = ([w for w in module.parameters() if w.requires_grad] for module in modules)
     adams = [build_optimizer(weights, OptimizerConfig()) for weights in trained]
