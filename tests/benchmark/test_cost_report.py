@@ -25,6 +25,8 @@ from vasa.data.frame_pairs import FramePairs
 from vasa.face.config import FaceConfig
 from vasa.training.face_config import TrainFaceRun
 
+pytestmark = pytest.mark.timeout(900)  # half a minute on an idle core; others may keep it busy
+
 
 def tiny(**changes: object) -> FaceConfig:
     values = yaml.safe_load((CONFIGS / "face" / "tiny.yaml").read_text())
