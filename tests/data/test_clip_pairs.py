@@ -37,6 +37,7 @@ def write_clips(folder, masks=True):
                 clip=clip,
                 frames=FRAMES,
                 size=STORED,
+                side_px=100.0 * (number + 1),
                 masks=FRAMES if masks else 0,
             )
         )
@@ -142,6 +143,16 @@ def test_validation_is_never_mirrored():
     run = load("train_face", ["experiment=paper"])
     assert training_pairs(run).config.flip and near_pairs(run).config.flip
     assert not validation_pairs(run).config.flip
+
+
+def test_crops_of_too_few_pixels_can_be_left_out_and_are_counted(folder, caplog):
+    with caplog.at_level("INFO"):
+        some = ClipPairs(ClipPairsConfig(root=folder, size=64, min_side_px=200))
+        some.prepare()
+    assert len(some) == len(SPEAKERS) - 1
+    assert "1 below min_side_px=200 left out" in caplog.text
+    with pytest.raises(ValueError, match="lower min_side_px"):
+        ClipPairs(ClipPairsConfig(root=folder, size=64, min_side_px=10_000)).prepare()
 
 
 def test_noise_is_as_asked(folder):

@@ -179,6 +179,7 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all(tmp_path: Path, fork
         "told": "Training stopped: another process met a scalar that is not finite or has exploded.",
     }
     assert f"FloatingPointError: {expected[where]}" in told_first
+    assert ("or on another process's" in told_first) == (where == "total")
     assert [path.name for path in tmp_path.glob("state_*")] == ["state_00000005.safetensors"]
 
 

@@ -8,6 +8,7 @@ again, so memory does not grow with the number of clips. There is no truth besid
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from vasa.data.frame_pairs import FacePairs
 from vasa.data.manifest import KEPT, MANIFEST, read_manifest
 from vasa.records import VIDEO_FPS
 
+_log = logging.getLogger(__name__)
 NEAR_TICKS = VIDEO_FPS // 2
 """Within half a second the head hardly turns, while lips and lids move."""
 
@@ -51,11 +53,18 @@ class ClipPairs:
                 "scripts/preprocess.py makes them."
             )
         rows = [row for row in kept if row.split == config.split and row.frames > 1]
+        fine = [row for row in rows if row.side_px >= config.min_side_px]
+        enlarged = sum(row.side_px < row.size for row in fine)
+        _log.info(
+            "%s, %s: %d clips, %d of them enlarged from fewer pixels; %d below min_side_px=%d left out.",
+            path, config.split, len(fine), enlarged, len(rows) - len(fine), config.min_side_px,
+        )  # fmt: skip
+        rows = fine
         names = sorted({row.speaker for row in rows})
         if len(names) < 2:
             raise ValueError(
                 f"{path} has {len(names)} speakers in the {config.split} split; wanted at least 2: "
-                "preprocess more videos, or with another validation_share."
+                "preprocess more videos, or with another validation_share, or lower min_side_px."
             )
         small = [row for row in rows if row.size < config.size]
         if small:

@@ -141,9 +141,14 @@ class ClipPairsConfig:
     near_share: float = 0.3  # of pairs: within half a second, where lips and lids move and the head hardly
     colour_jitter: float = 0.15  # of the driver before the motion encoders: gain, offset, gamma
     flip: bool = True  # mirror half of the pairs, and half of the others' frames, as MegaPortraits does
+    # px of the video that a crop must cover: less was enlarged, and would be learned as sharp. MegaPortraits
+    # drops what is below the size of its frames; 0 keeps all
+    min_side_px: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.min_side_px < 0:
+            raise ValueError(f"min_side_px is {self.min_side_px}; wanted 0 (keep all) or more.")
         if self.split not in ("train", "validation"):
             raise ValueError(f"split is {self.split!r}; wanted train or validation: clips have no other.")
         if self.size % 2 or not 64 <= self.size <= 1024:

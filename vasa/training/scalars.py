@@ -42,6 +42,8 @@ class Scalars:
                 found.append(f"{name}={value.item():.6g}")
             if bad:
                 made_of = f" of {', '.join(ids)}" if ids else ""
+                if self._runtime.world > 1 and all("gradient_norm=" in text for text in bad):
+                    made_of += ", or on another process's: gradients are averaged before they are measured"
                 raise FloatingPointError(
                     f"Training stopped at step {step}: {', '.join(bad)} on the batch{made_of}; beside "
                     f"{', '.join(sound) or 'nothing'}; "
