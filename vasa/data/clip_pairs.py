@@ -1,30 +1,28 @@
 """Pairs of frames of real clips for stage 1, drawn as a pure function of (seed, sample position).
 
-Reads what scripts/preprocess.py wrote, or any folder in that form: manifest.csv and, for each clip, a
-safetensors file of ``frames`` uint8 (T, S, S, 3), ``ticks`` int32 (T,) in frames at 25 per second and, where
-who is foreground is known, ``mask`` uint8 (T, S, S). Single frames are read from mapped files that are closed
-again, so memory does not grow with the number of clips. There is no truth beside the frames themselves.
+Reads the folder that scripts/preprocess.py wrote: its manifest and, of its shards, the frames that are drawn.
+There is no truth beside the frames themselves. Who is foreground, where the clips have masks, and where
+landmarks are was measured.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from vasa.data.clip_store import ClipStore
 from vasa.data.config import ClipPairsConfig
 from vasa.data.frame_pairs import FacePairs
-from vasa.data.manifest import KEPT, MANIFEST, read_manifest
-from vasa.records import VIDEO_FPS
+from vasa.data.manifest import MANIFEST
+from vasa.records import VIDEO_FPS, mirrored_points
 
 _log = logging.getLogger(__name__)
-NEAR_TICKS = VIDEO_FPS // 2
+NEAR_FRAMES = VIDEO_FPS // 2
 """Within half a second the head hardly turns, while lips and lids move."""
 
 
@@ -33,9 +31,9 @@ class ClipPairs:
 
     def __init__(self, config: ClipPairsConfig) -> None:
         self.config = config
-        self._clips: list[str] = []
-        self._speakers = np.empty(0, np.int64)
-        self._has_mask = False
+        self._store: ClipStore | None = None
+        self._chosen = np.empty(0, np.int64)
+        self._has_masks = False
 
     def prepare(self) -> None:
         """Reads the manifest.
@@ -43,64 +41,72 @@ class ClipPairs:
         Raises: FileNotFoundError; ValueError where the split has not two speakers, frames are too small, or
         some clips have masks and others none.
         """
-        config = self.config
-        path = config.root / MANIFEST
-        kept = [row for row in read_manifest(path) if row.status == KEPT]
-        masked = sum(row.masks > 0 for row in kept)
-        if 0 < masked < len(kept):
+        config, path = self.config, self.config.root / MANIFEST
+        store = ClipStore(config.root, config.split)
+        masked = store.has("mask")
+        if masked.any() and not masked.all():
             raise ValueError(
-                f"{path}: {masked} of {len(kept)} clips have masks; wanted all or none, as one run of "
+                f"{path}: {masked.sum()} of {len(store)} clips have masks; wanted all or none, as one run of "
                 "scripts/preprocess.py makes them."
             )
-        rows = [row for row in kept if row.split == config.split and row.frames > 1]
-        fine = [row for row in rows if row.side_px >= config.min_side_px]
-        enlarged = sum(row.side_px < row.size for row in fine)
+        usable = store.num_frames > 1
+        fine = usable & ~(store.side_px < config.min_side_px)
+        chosen = np.flatnonzero(fine)
+        enlarged = int((store.side_px < store.size)[chosen].sum())
         _log.info(
             "%s, %s: %d clips, %d of them enlarged from fewer pixels; %d below min_side_px=%d left out.",
-            path, config.split, len(fine), enlarged, len(rows) - len(fine), config.min_side_px,
+            path, config.split, len(chosen), enlarged, (usable & ~fine).sum(), config.min_side_px,
         )  # fmt: skip
-        rows = fine
-        names = sorted({row.speaker for row in rows})
-        if len(names) < 2:
+        num_speakers = len(np.unique(store.speaker[chosen]))
+        if num_speakers < 2:
             raise ValueError(
-                f"{path} has {len(names)} speakers in the {config.split} split; wanted at least 2: "
+                f"{path} has {num_speakers} speakers in the {config.split} split; wanted at least 2: "
                 "preprocess more videos, or with another validation_share, or lower min_side_px."
             )
-        small = [row for row in rows if row.size < config.size]
-        if small:
+        if config.landmarks and "landmarks" not in store.signals(int(chosen[0])):
             raise ValueError(
-                f"size is {config.size}, but {small[0].clip} has frames of {small[0].size} px; "
-                f"preprocess with size={config.size} or more, into another folder."
+                f"{path}: clip {store.clip_id(chosen[0])} has no landmarks; set clips.landmarks=false, and a "
+                "mean face's are taken."
             )
-        number = {name: index for index, name in enumerate(names)}
-        self._clips = [row.clip for row in rows]
-        self._speakers = np.array([number[row.speaker] for row in rows])
-        self._has_mask = masked > 0
+        small = chosen[store.size[chosen] < config.size]
+        if len(small):
+            raise ValueError(
+                f"size is {config.size}, but clip {store.clip_id(small[0])} has frames of "
+                f"{store.size[small[0]]} px; preprocess with size={config.size} or more, into another folder."
+            )
+        self._store, self._chosen, self._has_masks = store, chosen, bool(masked.any())
 
     def __len__(self) -> int:
         """Clips of the split, once prepared."""
-        return len(self._clips)
+        return len(self._chosen)
 
     def sample(self, position: int) -> dict[str, Any]:
         """One sample, a function of (seed, position): the fields of FacePairs without B."""
-        config = self.config
+        config, store = self.config, self._store
+        assert store is not None, "prepared first"
         rng = np.random.default_rng((config.seed, position, 31))
-        clip = stranger = int(rng.integers(len(self)))
-        while self._speakers[stranger] == self._speakers[clip]:
-            stranger = int(rng.integers(len(self)))
+        clip = stranger = self._draw(rng)
+        while store.speaker[stranger] == store.speaker[clip]:
+            stranger = self._draw(rng)
         near = rng.random() < config.near_share
-        found = self._read(clip, lambda ticks: _pair(ticks, near, rng))
-        (other,) = self._read(stranger, lambda ticks: (int(rng.integers(len(ticks))),))["frames"]
+        first, second = _pair(int(store.num_frames[clip]), near, rng)
+        source, target = self._resized(store.frames(clip, (first, second)))
+        pictures = {"source": source, "target": target}
+        third = int(rng.integers(store.num_frames[stranger]))
+        (other,) = self._resized(store.frames(stranger, [third]))
+        if self._has_masks:
+            pictures["mask"] = self._resized(store.masks(clip, [second])[..., None])[0, ..., 0]
         jitter = rng.normal(0, config.colour_jitter, (2, 7)).astype(np.float32)
-        pictures = {"source": found["frames"][0], "target": found["frames"][1]}
-        if self._has_mask:
-            pictures["mask"] = found["mask"][1]
-        first, second = found["ticks"]
         warp = rng.standard_normal((2, 7, 7, 2), np.float32)
         nudge = rng.standard_normal((2, 6), np.float32)
         is_mirrored, is_other_mirrored = (rng.random(2) < 0.5) & config.flip
         if is_mirrored:
             pictures = {name: _mirrored(picture) for name, picture in pictures.items()}
+        if config.landmarks:
+            points = np.stack([*store.landmarks(clip, (first, second)), *store.landmarks(stranger, [third])])
+            for index, flipped in enumerate((is_mirrored, is_mirrored, is_other_mirrored)):
+                points[index] = mirrored_points(points[index]) if flipped else points[index]
+            pictures["measured_points"] = torch.from_numpy(points)
         return {
             **pictures,
             "driver": pictures["target"],
@@ -109,8 +115,11 @@ class ClipPairs:
             "jitter": torch.from_numpy(jitter),
             "warp": torch.from_numpy(warp),
             "nudge": torch.from_numpy(nudge),
-            "ids": f"{self._clips[clip]}:{int(first)}->{int(second)}",
+            "ids": f"{store.clip_id(clip)}:{first}->{second}",
         }
+
+    def _draw(self, rng: np.random.Generator) -> int:
+        return int(self._chosen[rng.integers(len(self))])
 
     def batch_at(self, step: int, batch_size: int, rows: slice = slice(None)) -> FacePairs:
         """The global batch of a step, or some rows of it: positions step * batch_size onwards."""
@@ -121,33 +130,13 @@ class ClipPairs:
         ids = columns.pop("ids")
         return FacePairs(ids=ids, **{key: torch.stack(values) for key, values in columns.items()})
 
-    def _read(self, clip: int, choose: Callable[[np.ndarray], Sequence[int]]) -> dict[str, list[Tensor]]:
-        """The frames (and masks) of a clip that ``choose`` picks by their ticks, at the wanted size."""
-        path = self.config.root / self._clips[clip]
-        try:
-            with safe_open(path, "pt") as file:
-                ticks = file.get_tensor("ticks").numpy()
-                rows = choose(ticks)
-                images = file.get_slice("frames")
-                found = {"frames": [self._resized(images[row : row + 1]) for row in rows]}
-                if self._has_mask:
-                    masks = file.get_slice("mask")
-                    found["mask"] = [self._resized(masks[row : row + 1][..., None])[..., 0] for row in rows]
-        except (SafetensorError, OSError) as error:
-            raise ValueError(
-                f"{path} cannot be read ({error}); delete it and run scripts/preprocess.py again."
-            ) from error
-        found["ticks"] = [torch.tensor(int(ticks[row])) for row in rows]
-        return found
-
-    def _resized(self, image: Tensor) -> Tensor:
-        """(1, S, S, C) uint8 -> (size, size, C), averaged over what a pixel covers."""
-        size = self.config.size
-        if image.shape[1] != size:
-            planes = image.permute(0, 3, 1, 2)
-            smaller = interpolate(planes, (size, size), mode="bilinear", antialias=True)
-            image = smaller.permute(0, 2, 3, 1)
-        return image[0].contiguous()
+    def _resized(self, images: np.ndarray) -> Tensor:
+        """(N, S, S, C) uint8 -> (N, size, size, C), averaged over what a pixel covers."""
+        size, found = self.config.size, torch.from_numpy(images)
+        if found.shape[1] == size:
+            return found
+        smaller = interpolate(found.permute(0, 3, 1, 2), (size, size), mode="bilinear", antialias=True)
+        return smaller.permute(0, 2, 3, 1).contiguous()
 
 
 def _mirrored(picture: Tensor) -> Tensor:
@@ -155,12 +144,9 @@ def _mirrored(picture: Tensor) -> Tensor:
     return picture.flip(1)
 
 
-def _pair(ticks: np.ndarray, near: bool, rng: np.random.Generator) -> tuple[int, int]:
-    """Source and target, two frames of T; if near, at most NEAR_TICKS apart, or neighbours where stored
-    frames lie farther apart.
-    """
-    target = int(rng.integers(len(ticks)))
-    apart = np.abs(ticks - ticks[target])
-    apart[target] = np.iinfo(apart.dtype).max
-    reach = max(NEAR_TICKS, apart.min()) if near else apart[target] - 1
-    return int(rng.choice(np.flatnonzero(apart <= reach))), target
+def _pair(num_frames: int, near: bool, rng: np.random.Generator) -> tuple[int, int]:
+    """Source and target, two frames of a clip; if near, at most NEAR_FRAMES apart."""
+    target = int(rng.integers(num_frames))
+    low, high = (max(target - NEAR_FRAMES, 0), target + NEAR_FRAMES + 1) if near else (0, num_frames)
+    source = int(rng.integers(low, min(high, num_frames) - 1))
+    return source + (source >= target), target

@@ -132,6 +132,48 @@ class FramePairsConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class EncodeConfig:
+    """How clips are stored."""
+
+    crf: int = 17  # x264's quality, 0 lossless to 51; figures in docs/data.md
+    mask_crf: int = 26  # of masks, half a grey level off on average
+    gop: int = 10  # frames between key frames; a frame at random costs half of them on average
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.crf <= 51 and 0 <= self.mask_crf <= 51) or self.gop < 1:
+            raise ValueError(
+                f"crf is {self.crf}, mask_crf {self.mask_crf}, gop {self.gop}; wanted 0 to 51 both, and at "
+                "least 1."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class SplitConfig:
+    """Who is trained on, by speaker. Those whom a data set itself puts into its test stay there."""
+
+    seed: int = 0
+    validation_share: float = 0.02  # of the speakers that are in no official test
+    test_share: float = 0.0  # likewise; for data sets without an official test
+    test_speakers: int = 46  # of the evaluation list: VASA-1's (section 4), as is the number of clips
+    test_clips: int = 10  # of each
+    min_seconds: float = 5.0  # of those clips
+    max_seconds: float = 15.0
+
+    def __post_init__(self) -> None:
+        shares = (self.validation_share, self.test_share)
+        if self.seed < 0 or min(shares) < 0 or sum(shares) > 1:
+            raise ValueError(
+                f"splits: seed {self.seed}, validation_share {self.validation_share}, test_share "
+                f"{self.test_share}; wanted a seed from 0 and shares from 0 that make 1 at most."
+            )
+        if min(self.test_speakers, self.test_clips) < 1 or not 0 <= self.min_seconds <= self.max_seconds:
+            raise ValueError(
+                f"splits: {self.test_speakers} speakers x {self.test_clips} clips of {self.min_seconds} to "
+                f"{self.max_seconds} s; wanted at least one of each, the shorter length first."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
 class ClipPairsConfig:
     """Pairs of frames of real clips for stage 1, from a folder that scripts/preprocess.py wrote."""
 
@@ -141,6 +183,9 @@ class ClipPairsConfig:
     near_share: float = 0.3  # of pairs: within half a second, where lips and lids move and the head hardly
     colour_jitter: float = 0.15  # of the driver before the motion encoders: gain, offset, gamma
     flip: bool = True  # mirror half of the pairs, and half of the others' frames, as MegaPortraits does
+    # cut eyes, mouth and faces by the landmarks that preprocessing measured; false: by a mean face's under
+    # the pose that is read
+    landmarks: bool = True
     # px of the video that a crop must cover: less was enlarged, and would be learned as sharp. MegaPortraits
     # drops what is below the size of its frames; 0 keeps all
     min_side_px: int = 0
@@ -150,7 +195,9 @@ class ClipPairsConfig:
         if self.min_side_px < 0:
             raise ValueError(f"min_side_px is {self.min_side_px}; wanted 0 (keep all) or more.")
         if self.split not in ("train", "validation"):
-            raise ValueError(f"split is {self.split!r}; wanted train or validation: clips have no other.")
+            raise ValueError(
+                f"split is {self.split!r}; wanted train or validation: no training looks at the test split."
+            )
         if self.size % 2 or not 64 <= self.size <= 1024:
             raise ValueError(f"size is {self.size}; wanted an even number from 64 to 1024.")
         for name in ("near_share", "colour_jitter"):

@@ -52,6 +52,9 @@ class FacePairs:
     image coordinates. flow (B, S/2, S/2, 2): where each target pixel lies in the source; visible
     (B, S/2, S/2): 1 where it shows there. eye_boxes (B, 2, 4), mouth_box (B, 4) of the target. mask (B, S, S)
     uint8: 255 where the target shows the person, 0 in the background.
+
+    measured_points (B, 3, 68, 2): landmarks of source, target and other where an estimator found them; no
+    label: trainings without labels use them, too.
     """
 
     source: Tensor
@@ -75,6 +78,7 @@ class FacePairs:
     eye_boxes: Tensor | None = None
     mouth_box: Tensor | None = None
     mask: Tensor | None = None
+    measured_points: Tensor | None = None
 
 
 def couple_animation(config: FramePairsConfig, seed: int) -> Animation:
