@@ -10,7 +10,6 @@ from vasa.data.config import ClipsConfig, SpokenConfig
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.metrics.face_tracks import (
     FaceTrack,
-    crop,
     find_by_detector,
     find_by_landmarks,
     link,
@@ -24,6 +23,7 @@ from vasa.pretrained.crops import face_boxes
 from vasa.pretrained.detector import FaceBox
 from vasa.pretrained.landmarks import LandmarkNet, LandmarkPrediction
 from vasa.pretrained.registry import JUDGE_DIR, NETWORKS
+from vasa.pretrained.sync_crops import crop
 
 LANDMARKS = JUDGE_DIR / NETWORKS["landmarks"].file
 
@@ -122,7 +122,7 @@ class _Everywhere:
     def __init__(self, *found: np.ndarray) -> None:
         self.found, self.asked = found, 0
 
-    def detect(self, photo: np.ndarray) -> list[FaceBox]:
+    def detect(self, photo: np.ndarray, smallest: float = 0.0) -> list[FaceBox]:
         self.asked += 1
         return [FaceBox(one, np.zeros((5, 2)), 1.0) for one in self.found]
 

@@ -102,6 +102,16 @@ def test_scrfd_finds_a_face_that_fills_the_picture(scrfd):
     assert np.hypot(*(eyes(face) - (ASTRONAUT_EYES - [165, 62]))) < 8
 
 
+def test_scrfd_looks_at_pictures_of_another_size(scrfd, request):
+    """A quarter of the pixels: the same face, its points within some pixels."""
+    found = sorted((request.config.rootpath.parent / "shared" / "weights").glob("scrfd*.onnx"))
+    quick = ScrfdDetector(DetectorConfig(scrfd=found[0], scrfd_px=320))
+    face, same = quick.detect(data.astronaut())[0], scrfd.detect(data.astronaut())[0]
+    assert np.abs(face.points - same.points).max() < 6
+    with pytest.raises(ValueError, match="scrfd_px is 300; wanted a multiple of 32"):
+        DetectorConfig(scrfd_px=300)
+
+
 @pytest.mark.media
 def test_both_detectors_agree_on_real_portraits(scrfd, cascade, media: Path):
     for name in ("people_0.png", "s12.jpg", "s5.jpg", "s6.jpg", "s9.jpg"):

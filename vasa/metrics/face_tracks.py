@@ -13,15 +13,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from scipy.ndimage import median_filter
 
 from vasa.metrics.protocol import Unscored
 from vasa.pretrained.crops import face_boxes
 from vasa.pretrained.detector import Detector
 from vasa.pretrained.landmarks import SURE_OF_A_FACE, LandmarkNet
-from vasa.pretrained.syncnet import CROP_PX
+from vasa.pretrained.sync_crops import box_crops
 from vasa.records import VIDEO_FPS
 
 FindFaces = Callable[[np.ndarray], list[np.ndarray]]
@@ -31,11 +29,6 @@ CUT_THRESHOLD, SHORTEST_SHOT = 30.0, 15
 """Mean change of hue, saturation and value (of 180, 255, 255) that begins a shot; frames between two."""
 LINK_IOU, LINK_GAP = 0.5, 25
 """A box continues a track that it overlaps by more, after at most so many frames."""
-SMOOTHED_FRAMES = 13
-CROP_ROOM = 0.4
-"""The crop is 1 + CROP_ROOM boxes to each side; its middle lies CROP_ROOM half boxes below the box's."""
-OUTSIDE = 110
-"""Grey level of what lies outside the frame."""
 
 
 @dataclass(slots=True)
@@ -138,40 +131,8 @@ def _iou(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def track_crops(frames: np.ndarray, track: FaceTrack) -> np.ndarray:
-    """Crops (T, 224, 224, 3) uint8 of a track's frames of (T', H, W, 3).
-
-    Centre and half side of the box are median-filtered over 13 frames, with zeros beyond both ends as
-    published: there the smallest of the neighbouring values is taken.
-    """
-    boxes = track.boxes
-    half = _smoothed((boxes[:, 2:] - boxes[:, :2]).max(1) / 2)
-    x, y = _smoothed(boxes[:, [0, 2]].mean(1)), _smoothed(boxes[:, [1, 3]].mean(1))
-    seen = frames[track.first : track.first + len(track)]
-    crops = [crop(frame, *place) for frame, *place in zip(seen, x, y, half, strict=True)]
-    return np.stack(crops)
-
-
-def _smoothed(values: np.ndarray) -> np.ndarray:
-    return median_filter(values, SMOOTHED_FRAMES, mode="constant")
-
-
-def crop(frame: np.ndarray, x: float, y: float, half: float) -> np.ndarray:
-    """The square (224, 224, 3) of a frame around a face box with middle (x, y) and half side ``half``,
-    pixels.
-    """
-    room = int(half * (1 + 2 * CROP_ROOM))
-    x, y = x + room, y + room
-    padded = np.pad(frame, ((room, room), (room, room), (0, 0)), constant_values=OUTSIDE)
-    rows = slice(int(y - half), int(y + half * (1 + 2 * CROP_ROOM)))
-    columns = slice(int(x - half * (1 + CROP_ROOM)), int(x + half * (1 + CROP_ROOM)))
-    return resized(padded[rows, columns])
-
-
-def resized(picture: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) uint8 at 224 x 224, bilinear without averaging, as the published code does it."""
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
-    sized = F.interpolate(pixels, (CROP_PX, CROP_PX), mode="bilinear", align_corners=False)
-    return sized.round().to(torch.uint8)[0].permute(1, 2, 0).numpy()
+    """Crops (T, 224, 224, 3) uint8 of a track's frames of (T', H, W, 3)."""
+    return box_crops(frames[track.first : track.first + len(track)], track.boxes)
 
 
 def find_by_detector(detector: Detector) -> FindFaces:

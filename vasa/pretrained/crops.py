@@ -143,6 +143,15 @@ def face_boxes(landmarks: Tensor, margin: float = 0.1) -> Tensor:
     return torch.cat([low, high + size * margin], -1).clamp(-1, 1)
 
 
+def box_crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """The boxes (B, 4) of images (B, C, H, W), stretched to (B, C, size, size); black outside the picture."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-6) / 2
+    matrix = torch.cat([torch.diag_embed(half), middle[:, :, None]], -1)
+    factor = max(1, int(float(half.median()) * images.shape[-1] / size))
+    shrunk = torch.nn.functional.avg_pool2d(images, factor) if factor > 1 else images
+    return warp_crop(shrunk, matrix, size, padding="zeros")
+
+
 def _fp32(tensor: Tensor) -> torch.autocast:
     """Half precision would round a grid by a quarter of a pixel."""
     return torch.autocast(tensor.device.type, enabled=False)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vasa.checkpoint import CheckpointError, from_plain, load_into, load_weights, plain, save_weights
+from vasa.nn.blocks import fold
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -20,7 +21,7 @@ def save_network(network: nn.Module, path: str | Path, meta: dict[str, Any]) -> 
 
 
 def load_network(cls: type[_Network], config_cls: type, path: str | Path) -> _Network:
-    """A frozen network in eval mode and fp32.
+    """A frozen network in eval mode and fp32, for use only (see nn.blocks.fold).
 
     Raises: FileNotFoundError; CheckpointError when the file is damaged or another network's.
     """
@@ -30,4 +31,5 @@ def load_network(cls: type[_Network], config_cls: type, path: str | Path) -> _Ne
         raise CheckpointError(f"{path} holds a {name or 'model of another kind'}; wanted a {cls.__name__}.")
     network = cls(from_plain(config_cls, weights.config["sizes"], f"config of {path}"))
     load_into(network, weights, cls.__name__)
+    fold(network)
     return network.eval().requires_grad_(False)

@@ -42,12 +42,17 @@ FIT_ROUNDS = 2
 
 
 class Matte(Protocol):
-    """name: what reports call this way of matting."""
+    """name: what reports call this way of matting. side_px: of what it sees: larger frames bring nothing."""
 
     name: str
 
-    def alpha(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) in [-1, 1] -> (B, 1, H, W) in [0, 1], 1 where the person is."""
+    @property
+    def side_px(self) -> int: ...
+
+    def alpha(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """images (B, 3, H, W) in [-1, 1] -> (B, 1, H, W) in [0, 1], 1 where the person is; or of another
+        size (height, width).
+        """
         ...
 
     def fitted(self, picture: Tensor) -> Matte:
@@ -111,10 +116,14 @@ class MatteNet(nn.Module):
             x = F.silu(self.norms[level](self.smooth[level](x)))
         return F.pixel_shuffle(self.head(x), 2).float()
 
+    @property
+    def side_px(self) -> int:
+        return self.config.size
+
     @torch.no_grad()
-    def alpha(self, images: Tensor) -> Tensor:
+    def alpha(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """See ``Matte``. Square frames in the crop rule's framing; enlarged from the network's size."""
-        return self.finished(self(self.seen(images)), *images.shape[-2:])
+        return self.finished(self(self.seen(images)), *(size or images.shape[-2:]))
 
     @torch.no_grad()
     def fitted(self, picture: Tensor) -> PortraitMatte:
@@ -154,11 +163,15 @@ class PortraitMatte:
     evidence: Tensor
     name = MatteNet.name
 
+    @property
+    def side_px(self) -> int:
+        return self.network.side_px
+
     @torch.no_grad()
-    def alpha(self, images: Tensor) -> Tensor:
+    def alpha(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """See ``Matte``."""
         seen = self.network.seen(images)
-        return self.network.finished(self.weighed(self.network(seen), seen), *images.shape[-2:])
+        return self.network.finished(self.weighed(self.network(seen), seen), *(size or images.shape[-2:]))
 
     def fitted(self, picture: Tensor) -> PortraitMatte:
         """See ``Matte``."""
@@ -174,7 +187,7 @@ class PortraitMatte:
 class ModNet:
     """MODNet, its modnet_photographic_portrait_matting.onnx through onnxruntime, on the CPU."""
 
-    name = "modnet"
+    name, side_px = "modnet", MODNET_SIDE_PX
 
     def __init__(self, path: str | Path) -> None:
         """Raises: FileNotFoundError saying what to get; ValueError when the file takes no RGB pictures."""
@@ -196,15 +209,16 @@ class ModNet:
             )
         self._input: str = given[0].name
 
-    def alpha(self, images: Tensor) -> Tensor:
+    def alpha(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """See ``Matte``. Frames one by one, for the published file takes a batch of one."""
         height, width = images.shape[-2:]
+        wanted = size or (height, width)
         scale = MODNET_SIDE_PX / min(height, width) / MODNET_STEP_PX
-        size = (round(height * scale) * MODNET_STEP_PX, round(width * scale) * MODNET_STEP_PX)
-        seen = _resize(images.float(), *size).clamp(-1, 1).cpu().numpy()
+        shown = (round(height * scale) * MODNET_STEP_PX, round(width * scale) * MODNET_STEP_PX)
+        seen = _resize(images.float(), *shown).clamp(-1, 1).cpu().numpy()
         mattes = [self._session.run(None, {self._input: seen[i : i + 1]})[0] for i in range(len(seen))]
         alpha = torch.from_numpy(np.concatenate(mattes)).float().clamp(0, 1)
-        return _resize(alpha, height, width).to(images.device)
+        return _resize(alpha, *wanted).to(images.device)
 
     def fitted(self, picture: Tensor) -> ModNet:
         """See ``Matte``: it needs no help."""
@@ -213,9 +227,22 @@ class ModNet:
 
 def _closed(x: Tensor, reach: int) -> Tensor:
     """x (B, 1, H, W) with what is less than all around it, and at most 2 reach pixels wide, made as much."""
-    window = 2 * reach + 1
-    wide = F.max_pool2d(F.pad(x, (2 * reach,) * 4, "replicate"), window, 1)
-    return -F.max_pool2d(-wide, window, 1)
+    wide = _largest(F.pad(x, (2 * reach,) * 4, "replicate"), 2 * reach + 1)
+    return -_largest(-wide, 2 * reach + 1)
+
+
+def _largest(x: Tensor, window: int) -> Tensor:
+    """The largest value of each square of x (B, 1, H, W): of columns, then of rows, each by doubling, a
+    hundredth of what pooling costs on a CPU.
+    """
+    for axis in (2, 3):
+        reach = 1
+        while reach < window:
+            step = min(reach, window - reach)
+            rest = x.shape[axis] - step
+            x = torch.maximum(x.narrow(axis, 0, rest), x.narrow(axis, step, rest))
+            reach += step
+    return x
 
 
 def _evidence(seen: Tensor, person: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Every frozen network this project can use: name, file, source, licence, who needs it, and where it is
 looked for.
 
-Ours ship with the project, but for the teachers, which scripts/train_judges.py trains. Third-party files are
-never fetched by themselves: a missing one is an error that says what to put where (``scripts/weights.py
+Ours ship with the project, but for teacher_identity, which scripts/train_judges.py trains. Third-party files
+are never fetched by themselves: a missing one is an error that says what to put where (``scripts/weights.py
 action=fetch`` gets those with a direct address). A network that no code here loads yet is not listed.
 No file runs code when it is read: all are safetensors, ONNX, or PyTorch files read with torch's
 ``weights_only``. For vgg_face, syncnet_v2 and i3d no hash is listed: that alone makes them safe to read.
@@ -26,8 +26,8 @@ OXFORD = "https://www.robots.ox.ac.uk"
 class FrozenNetwork:
     """One frozen network.
 
-    file: its name in the folder it is looked for in. role: aligner, judge, teacher, detector, matte, speech,
-    metric. commercial: whether its licence allows commercial use; what is not stated is not allowed.
+    file: its name in the folder it is looked for in. role: aligner, judge, teacher, detector, signal, matte,
+    speech, metric. commercial: whether its licence allows commercial use; what is not stated is not allowed.
     place: where it is looked for, see store.py; "" where an option must name it. url: its direct address,
     with ``#member`` where it lies in an archive. sha256: hexadecimal digits its own begins with, only where
     somebody who has the file says so (hash_source); md5 likewise. "": the first use records it on this
@@ -71,8 +71,17 @@ NETWORKS = {
         _ours("judge_video", "judge", "FVD and FID where the published networks are missing"),
         _ours("judge_capp", "judge", "metrics of head motion against speech"),
         _ours("matte", "matte", "infer.py background=plate where no MODNet file is given"),
-        _ours("teacher_expression", "teacher", "losses.expression; losses.gaze with teachers.gaze=standin"),
-        _ours("teacher_identity", "teacher", "teachers.face=standin, teachers.identity=standin"),
+        _ours(
+            "teacher_expression",
+            "teacher",
+            "gaze, blinks and emotion of clips; losses.expression; losses.gaze with teachers.gaze=standin",
+        ),
+        _ours("teacher_emotion", "teacher", "the emotion of clips where signals.emotion names no file"),
+        _ours(
+            "teacher_identity",
+            "teacher",
+            "teachers.face=standin, teachers.identity=standin, signals.identity=standin",
+        ),
         FrozenNetwork(
             "vgg19",
             "vgg19-dcbb9e9d.pth",
@@ -120,6 +129,44 @@ NETWORKS = {
             "inference and preprocessing (detector.scrfd=FILE); optional",
         ),
         FrozenNetwork(
+            "fan_3d",
+            "3DFAN4-7835d9f11d.pth.tar",
+            "github.com/1adrianb/face-alignment (Bulat and Tzimiropoulos 2017)",
+            "BSD-3-Clause (code); not stated with the file",
+            "signal",
+            "landmarks and head pose of clips (signals.landmarks=FILE); optional",
+            place="torch",
+            url="https://www.adrianbulat.com/downloads/python-fan/3DFAN4-7835d9f11d.pth.tar",
+            sha256="7835d9f11d",
+            hash_source="its file name, as torch.hub names files",
+            instead="signals.landmarks=standin",
+        ),
+        FrozenNetwork(
+            "l2cs_gaze360",
+            "L2CSNet_gaze360.pkl",
+            "github.com/Ahmednull/L2CS-Net (Abdelrahman et al. 2022), the Gaze360 model of its README",
+            "MIT (code); Gaze360 is for research only",
+            "signal",
+            "gaze of clips (signals.gaze=FILE); optional",
+            place="torch",
+            sha256="8a7f3480d868dd48261e1d59f915b0ef0bb33ea12ea00938fb2168f212080665",
+            hash_source="huggingface.co/spaces/FocusGuard/final_v2, commit a8d94d8",
+            instead="signals.gaze=standin",
+        ),
+        FrozenNetwork(
+            "hsemotion",
+            "enet_b0_8_best_afew.onnx",
+            "github.com/av-savchenko/face-emotion-recognition, affectnet_emotions/onnx (Savchenko 2021)",
+            "Apache-2.0",
+            "signal",
+            "emotion of clips (signals.emotion=FILE); optional",
+            commercial=True,
+            place="hsemotion",
+            url="https://github.com/av-savchenko/face-emotion-recognition/raw/main/models/affectnet_emotions/"
+            "onnx/enet_b0_8_best_afew.onnx",
+            instead="signals.emotion=standin",
+        ),
+        FrozenNetwork(
             "modnet",
             "modnet_photographic_portrait_matting.onnx",
             "github.com/ZHKKKe/MODNet (Ke et al. 2022), the ONNX file its onnx/README.md links",
@@ -134,7 +181,7 @@ NETWORKS = {
             "robots.ox.ac.uk/~vgg/software/lipsync (Chung and Zisserman 2016), data/syncnet_v2.model",
             "not stated with the file; its code MIT",
             "metric",
-            "metrics=[sync] with sync.weights=FILE; optional",
+            "metrics=[sync] and the offset of clips (sync.weights=FILE); optional",
             place="torch",
             url=f"{OXFORD}/~vgg/software/lipsync/data/syncnet_v2.model",
         ),

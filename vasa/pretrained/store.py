@@ -37,6 +37,8 @@ def place_of(network: FrozenNetwork, judges: Path = JUDGE_DIR) -> Path | None:
         return Path(torch.hub.get_dir()) / "checkpoints" / network.file
     if network.place == "insightface":
         return Path("~/.insightface/models/buffalo_l").expanduser() / network.file
+    if network.place == "hsemotion":
+        return Path("~/.hsemotion").expanduser() / network.file
     if network.place == "huggingface":
         hub = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub"
         return hub / f"models--{network.source.split(' ')[0].split('/', 1)[1].replace('/', '--')}"

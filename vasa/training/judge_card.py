@@ -16,8 +16,8 @@ _INTRODUCTION = """# Frozen stand-in networks
 
 Small networks that this project trained itself, on procedurally drawn people only (`python
 scripts/train_judges.py`); no picture of a real person was used. Judges measure and are in no loss; teachers
-are in losses and measure nothing; the aligner finds landmarks where no detector is given. Judges, teachers
-and clips share no person, seed or design.
+are in losses and in preprocessing and measure nothing; the aligner finds landmarks where no detector is
+given. Judges, teachers and clips share no person, seed or design.
 
 Scores are on unseen procedural people in full quality (`validation_portrait`) and with random textures
 (`validation_randomised`); crops cut by true landmarks. Pose in degrees, points in shares of the distance

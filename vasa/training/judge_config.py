@@ -117,7 +117,8 @@ class JudgeConfig:
     emotion: EmotionNetConfig = field(default_factory=EmotionNetConfig)
     emotion_clips: EmotionClipsConfig = field(default_factory=EmotionClipsConfig)
     stretch_frames: int = 12  # whose mean expression the emotion is read from
-    # what the expression judge gets wrong in such a mean, by control: standard deviations, learned under
+    reader: str = "judge_expression"  # the expression network through which emotion is read
+    # what that one gets wrong in such a mean, by control: standard deviations, learned under
     reading_noise: list[float] = field(
         default_factory=lambda: [0.04, 0.03, 0.07, 0.07, 0.14, 0.09, 0.04, 0.1, 0.05, 0.09, 0.1]
     )

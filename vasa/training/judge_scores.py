@@ -21,10 +21,12 @@ CHUNK = 64
 
 
 @torch.no_grad()
-def score(kind: str, network: nn.Module, frames: LabelledFrames, judges: Path) -> dict[str, float]:
+def score(
+    kind: str, network: nn.Module, frames: LabelledFrames, judges: Path, reader: str = "judge_expression"
+) -> dict[str, float]:
     """Scores by name.
 
-    Crops are cut by true landmarks; emotion is read through the expression judge of `judges`.
+    Crops are cut by true landmarks; emotion is read through the expression network `reader` of `judges`.
     """
     device = next(network.parameters()).device
     if kind == "landmarks":
@@ -35,8 +37,10 @@ def score(kind: str, network: nn.Module, frames: LabelledFrames, judges: Path) -
         seen = [network(images.to(device)).sigmoid().cpu() for images, _ in _chunks(frames)]
         return _score_matte(torch.cat(seen), frames.alpha)
     if kind == "emotion":
-        reader = ExpressionNet.from_pretrained(path_of("judge_expression", judges))
-        return _score_emotion(network.cpu(), torch.cat([reader(*chunk) for chunk in _chunks(frames)]), frames)
+        reading = ExpressionNet.from_pretrained(path_of(reader, judges))
+        return _score_emotion(
+            network.cpu(), torch.cat([reading(*chunk) for chunk in _chunks(frames)]), frames
+        )
     out = torch.cat([network(*(t.to(device) for t in chunk)).cpu() for chunk in _chunks(frames)])
     return _score_expression(out, frames) if kind == "expression" else _score_identity(out, frames)
 

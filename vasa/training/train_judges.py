@@ -59,7 +59,7 @@ def train_judge(name: str, run: TrainJudgesRun, pools: Mapping[str, Pool]) -> Pa
         if isinstance(step, VideoNetStep):
             scores.update(step.scores(averages[name]))
         for pool, frames in held_out.items():
-            found = score(judge.kind, network, frames, run.output)
+            found = score(judge.kind, network, frames, run.output, judge.reader)
             scores.update({f"{pool}/{k}": v for k, v in found.items()})
         return scores
 
