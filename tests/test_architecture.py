@@ -15,7 +15,7 @@ MODULES = sorted((ROOT / "vasa").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-BASE = {"records", "geometry", "audio", "video", "checkpoint", "device", "workers"}
+BASE = {"records", "geometry", "audio", "video", "checkpoint", "device", "workers", "supervised"}
 # Folder or top-level module of vasa -> what it may import of vasa, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(BASE, BASE),
@@ -30,7 +30,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": BASE | {"data", "face", "motion", "preprocess", "pretrained"},
     "training": BASE | {"data", "face", "losses", "metrics", "motion", "nn", "pretrained"},
     "benchmark": BASE
-    | {"data", "face", "inference", "losses", "metrics", "motion", "nn", "pretrained", "training"},
+    | {
+        "data",
+        "face",
+        "inference",
+        "losses",
+        "metrics",
+        "motion",
+        "nn",
+        "preprocess",
+        "pretrained",
+        "training",
+    },
     "options": set(),
 }
 TORCH_FREE = {"vasa.config", "vasa.options"}

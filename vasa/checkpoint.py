@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import platform
+import secrets
 import subprocess
 import types
 import typing
@@ -62,7 +63,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(3)}.tmp{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as file:  # without this a power cut can leave a renamed but empty file

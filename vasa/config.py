@@ -30,12 +30,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vasa.benchmark.config import BenchmarkRun, PlanTrainingRun
+from vasa.benchmark.config import BenchmarkDataRun, BenchmarkRun, PlanTrainingRun
 from vasa.data.synthetic.config import PreviewRun
 from vasa.inference.config import BundleRun, InferRun, MakeJobsRun
 from vasa.metrics.config import BenchmarkDemoRun, CalibrateRun, EvalRun
 from vasa.options import Option, find, help_text, nearest, options
-from vasa.preprocess.config import PreprocessRun
+from vasa.preprocess.config import PreprocessRun, ReportDataRun
+from vasa.preprocess.signals_config import CheckSignalsRun
 from vasa.pretrained.config import WeightsRun
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.judge_config import TrainJudgesRun
@@ -50,9 +51,12 @@ CONFIGS = ROOT / "configs"
 RUNS: dict[str, type] = {
     "preview": PreviewRun,
     "preprocess": PreprocessRun,
+    "check_signals": CheckSignalsRun,
+    "report_data": ReportDataRun,
     "train_judges": TrainJudgesRun,
     "benchmark_demo": BenchmarkDemoRun,
     "benchmark": BenchmarkRun,
+    "benchmark_data": BenchmarkDataRun,
     "plan_training": PlanTrainingRun,
     "train_face": TrainFaceRun,
     "study_face": StudyFaceRun,
@@ -65,6 +69,8 @@ RUNS: dict[str, type] = {
     "calibrate": CalibrateRun,
     "weights": WeightsRun,
 }
+DOORS = {"benchmark_data": "benchmark.py data"}
+"""Runs that are a word behind another's script."""
 
 
 class UsageError(ValueError):
@@ -137,7 +143,7 @@ def help_of(name: str, arguments: Sequence[str] = ()) -> str:
     for option in options(RUNS[name]):
         if OmegaConf.is_missing(*_parent(tree, option.name)):
             values[option.name] = "..."
-    usage = f"python scripts/{name}.py [name=value ...]"
+    usage = f"python scripts/{DOORS.get(name, f'{name}.py')} [name=value ...]"
     return help_text(RUNS[name], values, _choices(name), usage)
 
 

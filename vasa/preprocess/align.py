@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 CENTRE = "centre"
 SURE_LOOKS = 3
+SMALLEST = 0.28
+"""Of a crop's side, the box of the smallest face beside it: half as wide as its own.
+"""
 
 
 @dataclass(slots=True)
@@ -31,6 +34,7 @@ class FoundFace:
 
     num_faces: how many faces the photograph shows; ``crop`` is the largest. confidence: the finder's, in [0,
     1]. points (5, 2): eyes, nose tip and mouth corners in pixels of the photograph, where they were seen.
+    second_share: area of the next smaller face's box, of this one's; 0 without one.
     """
 
     crop: Crop
@@ -38,6 +42,7 @@ class FoundFace:
     num_faces: int
     confidence: float
     points: np.ndarray | None = None
+    second_share: float = 0.0
 
 
 class FaceAligner:
@@ -56,17 +61,25 @@ class FaceAligner:
             self._landmarks = LandmarkNet.from_pretrained(config.landmarks)
 
     def find(
-        self, photo: np.ndarray, min_size: int, max_size: int, allow_centre_crop: bool = False
+        self,
+        photo: np.ndarray,
+        min_size: int,
+        max_size: int,
+        allow_centre_crop: bool = False,
+        last: Crop | None = None,
     ) -> FoundFace:
         """The face of a photograph (H, W, 3) uint8 RGB, cropped to between ``min_size`` and ``max_size``
-        pixels.
+        pixels. last: the crop of the same face a moment before: faces far smaller are not looked for, and one
+        found there is refined from it, by one look.
 
         Raises: ValueError when no face is found, unless ``allow_centre_crop``.
         """
-        faces = self._detector.detect(photo)
+        faces = self._detector.detect(photo, SMALLEST * last.side if last else 0.0)
         for rank, face in enumerate(faces):
-            found = self._crop(photo, face, min_size, max_size, len(faces))
+            found = self._crop(photo, face, min_size, max_size, len(faces), last)
             if found is not None:
+                if rank + 1 < len(faces):
+                    found.second_share = faces[rank + 1].area / max(face.area, 1e-6)
                 if len(faces) > 1:
                     log.log(
                         logging.DEBUG if self._remarks == logging.DEBUG else logging.WARNING,
@@ -75,6 +88,9 @@ class FaceAligner:
                         "largest" if rank == 0 else "most likely",
                     )
                 return found
+        if last is not None:
+            near = self._near(photo, last, min_size, max_size)
+            return near or self.find(photo, min_size, max_size, allow_centre_crop)
         height, width = photo.shape[:2]
         alone = self._alone(photo, min_size, max_size)
         if alone is not None:
@@ -92,9 +108,13 @@ class FaceAligner:
         """A face that fills the picture's middle, as in framed clips, but that no cascade knows: fringes hide
         what it looks for. None where the landmark network is not sure of one at every look.
         """
+        middle = centre_crop(photo.shape[0], photo.shape[1], min_size, max_size)
+        return self._near(photo, middle, min_size, max_size)
+
+    def _near(self, photo: np.ndarray, crop: Crop, min_size: int, max_size: int) -> FoundFace | None:
+        """A face that the landmark network comes to from a crop, sure at every look."""
         if self._landmarks is None:
             return None
-        crop = centre_crop(photo.shape[0], photo.shape[1], min_size, max_size)
         found = self._refined(photo, crop, SURE_LOOKS, SURE_OF_A_FACE, min_size, max_size)
         return None if found is None else FoundFace(found[0], "landmarks", 1, found[1], found[2])
 
@@ -107,7 +127,7 @@ class FaceAligner:
         assert self._landmarks is not None
         size, least, points = self._landmarks.config.size, 1.0, np.empty((0, 2))
         for _ in range(looks):
-            picture = torch.from_numpy(cut(photo, Crop(crop.centre_x, crop.centre_y, crop.side, 2 * size)))
+            picture = torch.tensor(cut(photo, Crop(crop.centre_x, crop.centre_y, crop.side, 2 * size)))
             prediction = self._landmarks.predict(picture.permute(2, 0, 1)[None] / 127.5 - 1)
             least = min(least, float(prediction.confidence[0]))
             if least < wanted:
@@ -127,7 +147,13 @@ class FaceAligner:
         return alone is not None and _agree(crop, alone.crop)
 
     def _crop(
-        self, photo: np.ndarray, face: FaceBox, min_size: int, max_size: int, num_faces: int
+        self,
+        photo: np.ndarray,
+        face: FaceBox,
+        min_size: int,
+        max_size: int,
+        num_faces: int,
+        last: Crop | None,
     ) -> FoundFace | None:
         """The crop of one detection; None when the landmark network sees no face in it."""
         crop = crop_face(face.points, min_size, max_size)
@@ -135,7 +161,8 @@ class FaceAligner:
             seen = np.asarray(face.points) if self._detector.is_exact else None  # else they are only typical
             return FoundFace(crop, self._detector.name, num_faces, face.score, seen)
         rough = crop
-        found = self._refined(photo, rough, self.looks, self.config.min_confidence, min_size, max_size)
+        near, looks = (last, 1) if last and _agree(last, rough) else (rough, self.looks)
+        found = self._refined(photo, near, looks, self.config.min_confidence, min_size, max_size)
         if found is None:
             return None
         crop, confidence, points = found

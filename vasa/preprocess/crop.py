@@ -43,6 +43,9 @@ _POSE_SPREAD_RAD = np.array([0.6, 0.2, 0.6])
 heads are level.
 """
 
+_STEP = 1e-5
+"""Of the fit's differences, in units of what is typical."""
+
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
     """The five points (5, D) of 68 landmarks (68, D) in the iBUG order: eyes, nose, mouth corners, viewer's
@@ -106,22 +109,32 @@ def crop_face(points: np.ndarray, min_size: int, max_size: int) -> Crop:
     scale = np.array([0.3, 0.3, 0.3, half, half, half])
 
     def residuals(unknown: np.ndarray) -> np.ndarray:
-        seen = _project(unknown[:3]) * unknown[5] + unknown[3:5]
+        """Of unknowns (..., 6): (..., 13)."""
+        seen = _project(unknown[..., :3]) * unknown[..., None, 5:] + unknown[..., None, 3:5]
         stray = (seen - points) / (half * _SPREAD)
-        lean = (unknown[:3] - [0, 0, roll]) / _POSE_SPREAD_RAD
-        return np.concatenate([stray.ravel(), lean])
+        lean = (unknown[..., :3] - [0, 0, roll]) / _POSE_SPREAD_RAD
+        return np.concatenate([stray.reshape(*unknown.shape[:-1], 10), lean], -1)
+
+    def slopes(unknown: np.ndarray) -> np.ndarray:
+        """Of all unknowns at once: a step of each way costs one projection."""
+        steps = _STEP * scale
+        moved = residuals(np.stack([unknown + np.diag(steps), unknown - np.diag(steps)]))
+        return ((moved[0] - moved[1]) / (2 * steps[:, None])).T
 
     yaw, pitch, roll, centre_x, centre_y, half = least_squares(
-        residuals, start, x_scale=scale, method="trf"
+        residuals, start, slopes, x_scale=scale, method="trf"
     ).x.tolist()
     return Crop(centre_x, centre_y, 2 * half, picture_size(2 * half, min_size, max_size), yaw, pitch, roll)
 
 
 def _project(yaw_pitch_roll: np.ndarray) -> np.ndarray:
-    """The mean points under a rotation, at the reference distance in the middle: image coordinates (5, 2)."""
-    pose = torch.zeros(6, dtype=torch.float64)
-    pose[:3] = torch.from_numpy(np.asarray(yaw_pitch_roll))
-    return project(torch.from_numpy(MEAN_POINTS), pose).numpy()
+    """The mean points under rotations (..., 3), at the reference distance in the middle: image coordinates
+    (..., 5, 2).
+    """
+    turns = torch.from_numpy(np.asarray(yaw_pitch_roll, np.float64)).reshape(-1, 3)
+    pose = torch.cat([turns, torch.zeros_like(turns)], 1)
+    seen = project(torch.from_numpy(MEAN_POINTS).expand(len(pose), -1, -1), pose)
+    return seen.reshape(*np.shape(yaw_pitch_roll)[:-1], 5, 2).numpy()
 
 
 def picture_size(side: float, min_size: int, max_size: int) -> int:
@@ -155,12 +168,12 @@ def cut(photo: np.ndarray, crop: Crop) -> np.ndarray:
     picture = window.resize(
         (crop.size,) * 2, Image.Resampling.BICUBIC if enlarging else Image.Resampling.LANCZOS, box=box
     )
-    return _soften_outside(picture, crop, height, width)
+    return soften(np.asarray(picture), outside_share(crop, height, width))
 
 
-def _soften_outside(picture: Image.Image, crop: Crop, height: int, width: int) -> np.ndarray:
-    """Blurs what continues the photograph's border, more with the distance from it; the photograph itself is
-    untouched.
+def outside_share(crop: Crop, height: int, width: int) -> np.ndarray | None:
+    """How much each pixel of a crop's picture is to be blurred, uint8 (size, size), as it lies outside a
+    photograph of ``height`` and ``width``: more with the distance, 0 inside. None where nothing lies outside.
     """
     step = crop.side / crop.size
     x = crop.centre_x - crop.side / 2 + (np.arange(crop.size) + 0.5) * step
@@ -168,9 +181,17 @@ def _soften_outside(picture: Image.Image, crop: Crop, height: int, width: int) -
     beyond_x = np.maximum(np.maximum(-x, x - width), 0)
     beyond_y = np.maximum(np.maximum(-y, y - height), 0)
     beyond = np.hypot(beyond_x[None, :], beyond_y[:, None]) / crop.side  # (size, size), 0 inside
-    sharp = np.asarray(picture)
-    if not beyond.any():
-        return sharp.copy()
-    blurred = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.04 * crop.size)), dtype=np.float32)
-    share = np.clip(beyond / 0.05, 0, 1)[..., None].astype(np.float32)
-    return (sharp * (1 - share) + blurred * share + 0.5).astype(np.uint8)
+    return np.round(255 * np.clip(beyond / 0.05, 0, 1)).astype(np.uint8) if beyond.any() else None
+
+
+def soften(picture: np.ndarray, share: np.ndarray | None) -> np.ndarray:
+    """Blurs what continues the photograph's border, by ``outside_share``; the photograph itself is untouched.
+
+    picture: uint8 (size, size, 3). The blur is so wide that a copy of a quarter of the size holds it.
+    """
+    if share is None:
+        return picture.copy()
+    sharp, size = Image.fromarray(picture), picture.shape[0]
+    small = sharp.reduce(4).filter(ImageFilter.GaussianBlur(0.01 * size))
+    blurred = small.resize(sharp.size, Image.Resampling.BILINEAR)
+    return np.asarray(Image.composite(blurred, sharp, Image.fromarray(share)))
