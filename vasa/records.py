@@ -45,6 +45,15 @@ VIDEO_FPS = 25
 AUDIO_HZ = 16_000
 SAMPLES_PER_FRAME = AUDIO_HZ // VIDEO_FPS
 
+MIRRORED_LANDMARKS = np.array(
+    [
+        *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+        45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+        *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
+    ]
+)  # fmt: skip
+"""Which of the iBUG 68 (jaw, brows, nose, eyes, lips) a mirror shows in the place of each."""
+
 POSE_NAMES = ("yaw", "pitch", "roll", "translation_x", "translation_y", "log_scale")
 """Order of a pose vector; the first three in radians, see the module's text for units and signs."""
 
@@ -180,6 +189,11 @@ class Conditions:
         return Conditions(
             *(None if v is None else v.to(device) for v in (self.gaze, self.distance, self.emotion))
         )
+
+
+def mirrored_points(points: np.ndarray) -> np.ndarray:
+    """Landmarks (..., 68, 2), iBUG order, of a picture whose left and right are changed."""
+    return points[..., MIRRORED_LANDMARKS, :] * np.array([-1, 1], points.dtype)
 
 
 @dataclass(slots=True)

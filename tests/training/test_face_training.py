@@ -187,7 +187,7 @@ def test_all_that_is_missing_is_told_at_once_with_its_cure(cache, tmp_path, monk
     for words in (
         f"init={missing} does not exist; train it",
         f"init_pose={missing} does not exist; `python scripts/train_face.py experiment=pose_teacher`",
-        f"clips.root={tmp_path} has no manifest.csv; `python scripts/preprocess.py",
+        f"clips.root={tmp_path} has no manifest.parquet; `python scripts/preprocess.py",
         "weights.py action=fetch names=[",
     ):
         assert words in str(error.value)

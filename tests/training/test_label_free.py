@@ -101,6 +101,29 @@ def test_labels_change_nothing_where_none_are_used(pairs, kind):
         torch.testing.assert_close(value, without[name], msg=name)
 
 
+def test_crops_lie_where_landmarks_were_measured(pairs):
+    """Who looks at a face is told where it is in that very frame."""
+    batch, told = unlabelled(pairs.batch_at(0, 4)), []
+    measured = torch.rand(4, 3, 68, 2) * 2 - 1
+
+    def compare(image, target, points, *rest):
+        told.append(points)
+        return (image - target).abs().mean()
+
+    def identity(image, points):
+        told.append(points)
+        return torch.nn.functional.normalize(image.mean((2, 3)), dim=-1)
+
+    step = step_with(build(), gaze=1.0, cross_identity=1.0)
+    step.teachers = Teachers(gaze=compare, identity=identity)
+    step(replace(batch, measured_points=measured), 0)
+    for found, wanted in zip(told, (measured[:, 1], measured[:2, 2], measured[:2, 1]), strict=True):
+        assert torch.equal(found, wanted)
+    told.clear()
+    step(batch, 0)
+    assert (told[0] - measured[:, 1]).abs().max() > 0.1 and told[1].shape == (2, 68, 2)
+
+
 @pytest.mark.parametrize("term", TERMS)
 def test_every_term_can_stand_alone_and_reaches_what_it_teaches(pairs, term):
     model = build()

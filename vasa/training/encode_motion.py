@@ -6,18 +6,21 @@ raw motion, so that exact animation can stand in for it.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vasa.checkpoint import content_hash, plain
+from vasa.data.clip_store import ClipStore
 from vasa.data.latent_cache import CacheHeader, EncodedClip, LatentCacheWriter
+from vasa.data.manifest import MANIFEST
 from vasa.data.synthetic.augment import augment
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.face.config import MOTION_ENCODERS
@@ -42,11 +45,12 @@ class SpeechEncoder(Protocol):
 
 class _Face:
     """How a clip becomes raw motion: ``clip(index)`` and ``motion(clip)`` (T, 6 + dynamics_dim), with the
-    checkpoint's hash.
+    checkpoint's hash and the number of clips.
     """
 
     def __init__(self, run: EncodeMotionRun) -> None:
         self.clip: Callable[[int], Clip]
+        self.num_clips = run.clips.num_clips
         if run.face is None:
             self.hash, self.dynamics_dim = EXACT, NUM_CONTROLS
             self.clip, self.motion = SyntheticClips(run.split, run.clips).animation_only, exact_motion
@@ -63,7 +67,13 @@ class _Face:
             self.clip = SyntheticClips(run.split, run.clips).animation_only
             self.motion = lambda clip: code(_animation(clip))
             return
-        self.clip = SyntheticClips(run.split, run.clips, size=face.size).__getitem__
+        if run.store is None:
+            self.clip = SyntheticClips(run.split, run.clips, size=face.size).__getitem__
+        else:
+            store = ClipStore(run.store, run.split)
+            self.clip, self.num_clips = store.read, len(store)
+            if not len(store):
+                raise ValueError(f"store={run.store} has no clip in the {run.split} split; wanted some.")
         self.motion = lambda clip: encode_frames(clip, face.motion, run.batch_frames, device)
 
 
@@ -116,6 +126,13 @@ def encode_clip(
     )
 
 
+def _described(run: EncodeMotionRun) -> dict[str, Any]:
+    """Which clips these are: a synthetic set may grow; a folder is known by its manifest alone."""
+    if run.store is not None:
+        return {"manifest": hashlib.sha256((run.store / MANIFEST).read_bytes()).hexdigest()}
+    return {name: value for name, value in plain(run.clips).items() if name != "num_clips"}
+
+
 def encode_motion(run: EncodeMotionRun) -> Path:
     """Encodes all clips of a run but whole shards of an earlier one, killed or of fewer clips. Returns the
     cache folder.
@@ -129,14 +146,14 @@ def encode_motion(run: EncodeMotionRun) -> Path:
         audio=plain(run.speech),
         source={
             "split": run.split,
-            **{name: value for name, value in plain(run.clips).items() if name != "num_clips"},
+            **_described(run),
             "clips_per_shard": run.clips_per_shard,
             "keep_audio": run.keep_audio,
             "label_heads": run.label_heads,
         },
     )
     writer = LatentCacheWriter(run.output, header)
-    num, size = run.clips.num_clips, run.clips_per_shard
+    num, size = face.num_clips, run.clips_per_shard
     shards = [range(first, min(first + size, num)) for first in range(0, num, size)]
     todo = [shard for shard in range(len(shards)) if not writer.has(shard, len(shards[shard]))]
     if len(todo) < len(shards):

@@ -28,7 +28,7 @@ def check_files(run: TrainFaceRun, weights: Mapping[str, float]) -> None:
         told.append(f"init_pose={run.init_pose} does not exist; `{TRAINS_POSE}` trains one, or name another.")
     if run.data == "clips" and not (run.clips.root / MANIFEST).is_file():
         told.append(
-            f"clips.root={run.clips.root} has no {MANIFEST}; `python scripts/preprocess.py root=VIDEOS "
+            f"clips.root={run.clips.root} has no {MANIFEST}; `python scripts/preprocess.py data.root=VIDEOS "
             f"out={run.clips.root} size={run.clips.size}` makes it, or name a folder that it made."
         )
     teachers = missing_teachers(run.teachers, weights, run.licence)

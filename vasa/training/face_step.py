@@ -38,8 +38,8 @@ class Scene:
     """What a step works on: frames in [-1, 1] (B, 3, S, S) and their codes, encoded once.
 
     pose and dynamics: (3 B or 2 B, E): of the sources, then of those who drive the targets, then, where
-    something is swapped, of the others. points (B, 68, 2): of the target, true or where a mean face would
-    have them. foreground (B, 1, S, S) or None: the weight of each pixel in picture terms.
+    something is swapped, of the others. points (B, 68, 2): measured, true, or where a mean face would have
+    them. foreground (B, 1, S, S) or None: the weight of each pixel in picture terms.
     """
 
     source: Tensor
@@ -49,6 +49,7 @@ class Scene:
     dynamics: Tensor
     source_points: Tensor
     target_points: Tensor
+    other_points: Tensor | None
     foreground: Tensor | None
 
     @property
@@ -151,8 +152,9 @@ class FaceStep:
             resized(other, size),
             pose,
             dynamics,
-            self._points(batch.source_points, pose[:count]),
-            self._points(batch.target_points, pose[count : 2 * count]),
+            self._points(batch, 0, pose[:count]),
+            self._points(batch, 1, pose[count : 2 * count]),
+            self._points(batch, 2, pose[2 * count :]) if len(pose) > 2 * count else None,
             self.foreground(batch, size),
         )
 
@@ -183,12 +185,16 @@ class FaceStep:
     def _few(self, count: int) -> int:
         return max(round(count * self.losses.transfer_share), 1)
 
-    def _points(self, true: Tensor | None, pose: Tensor) -> Tensor:
-        """Landmarks (B, 68, 2): true where labels are used, else a mean face's under the pose that is
-        read, so that a crop may be some pixels off.
+    def _points(self, batch: FacePairs, which: int, pose: Tensor) -> Tensor:
+        """Landmarks (B, 68, 2) of the first B sources (0), targets (1) or others (2): true ones where labels
+        are used, measured ones where there are any, else a mean face's under the pose that is read, so that a
+        crop may be some pixels off.
         """
+        true = (batch.source_points, batch.target_points, None)[which]
         if true is not None and self.losses.needs_labels:
             return true
+        if batch.measured_points is not None:
+            return batch.measured_points[: len(pose), which]
         mean = self.model.identity_encoder.mean_landmarks
         return project(mean.expand(len(pose), -1, -1), pose.detach().float())
 
@@ -325,9 +331,9 @@ class FaceStep:
             again = self._read_again(image, pose)
             terms["cross_cycle"] = contrastive_cycle(again, dynamics.detach(), dyn_other.detach())
         if self.losses.cross_identity > 0 and self.teachers.identity is not None:
-            few, other_pose = len(image), scene.pose[2 * scene.count :]
+            few = len(image)
             with torch.no_grad():
-                wanted = self.teachers.identity(scene.other[:few], self._points(None, other_pose))
+                wanted = self.teachers.identity(scene.other[:few], scene.other_points)
             said = self.teachers.identity(image, scene.target_points[:few])
             terms["cross_identity"] = cross_identity(wanted, said)
         return terms

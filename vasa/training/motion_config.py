@@ -13,7 +13,7 @@ from vasa.training.config import DEVICES, OptimizerConfig, TrainingRun
 
 @dataclass(kw_only=True, slots=True)
 class EncodeMotionRun:
-    """Clips of the synthetic heads -> raw motion, audio features and conditions in a cache folder."""
+    """Clips -> raw motion, audio features and conditions in a cache folder."""
 
     name: str = "default"  # of the run; names its folders
     output: Path  # cache folder; the same command carries on where it stopped
@@ -26,6 +26,8 @@ class EncodeMotionRun:
     are written in the face's code instead, by a linear map fitted on this many rendered heads.
     """
     split: str = "train"
+    # folder that scripts/preprocess.py wrote, whose clips are encoded. None: those of the synthetic heads
+    store: Path | None = None
     clips: ClipsConfig = field(default_factory=ClipsConfig)  # the size is always the face checkpoint's own
     clips_per_shard: int = 20  # what a killed run loses at most
     variants: int = (
@@ -43,6 +45,11 @@ class EncodeMotionRun:
         if self.label_heads < 0 or (self.label_heads and self.face is None):
             raise ValueError(
                 f"label_heads={self.label_heads}; wanted 0, or a positive number together with face=..."
+            )
+        if self.store is not None and (self.face is None or self.label_heads):
+            raise ValueError(
+                f"store={self.store} holds recordings, of which frames are all there is: wanted face=... to "
+                f"encode them and label_heads=0, not face={self.face} and label_heads={self.label_heads}."
             )
         for name in ("clips_per_shard", "variants", "batch_frames"):
             if getattr(self, name) < 1:
