@@ -15,7 +15,7 @@ import yaml
 from vasa.benchmark.config import BenchmarkRun, PlanTrainingRun
 from vasa.benchmark.gpu import gpu_figures
 from vasa.benchmark.gpus import GPUS, parse
-from vasa.benchmark.plan import RENDERED_BYTES, Plan, face_plan, recipe_plan, table
+from vasa.benchmark.plan import RENDERED_BYTES, Plan, clip_bytes, face_plan, recipe_plan, table
 from vasa.benchmark.report import PEERS, measure
 from vasa.benchmark.report import markdown as cost_table
 from vasa.benchmark.training_cost import Stage, StepCost, recipe_costs, step_cost
@@ -137,25 +137,34 @@ def test_a_teacher_of_pose_is_planned_from_its_labels_alone() -> None:
     assert stage.cost.swap_flops == stage.cost.adversary_flops == stage.cost.discriminator == 0
 
 
+@pytest.mark.parametrize(("size", "bytes_a_frame"), [(512, 7713 + 1094 + 1154), (256, 2302 + 523 + 1154)])
+def test_a_clip_takes_what_was_measured(size: int, bytes_a_frame: int) -> None:
+    """docs/data.md: pictures, masks, sound and signals."""
+    run = PlanTrainingRun(num_clips=1, clip_seconds=8)
+    assert clip_bytes(size, run) == pytest.approx(200 * bytes_a_frame, rel=0.04)
+
+
 def test_hours_of_a_recipe_are_those_of_its_stages(
     monkeypatch: pytest.MonkeyPatch, recipe: TrainFaceRun, stages: list[Stage]
 ) -> None:
     monkeypatch.setattr("vasa.benchmark.plan.recipe_costs", lambda recipe: stages)
-    run = PlanTrainingRun(gpus="2xA100", num_clips=1000, max_frames=10)
+    run = PlanTrainingRun(gpus="2xA100", num_clips=1000, clip_seconds=8)
     planned = recipe_plan("voxceleb2", recipe, run)
     assert (planned.batch, planned.steps, planned.size) == (6, 40, 64)
     total = 6 * 10 * sum(stage.cost.flops(0.25 / 4) for stage in stages)
     assert planned.flops * planned.steps == pytest.approx(total)
     assert planned.hours[0] == pytest.approx(total / (2 * 0.4 * GPUS["A100"].rate) / 3600)
-    assert planned.data == 1000 * 10 * 64 * 64 * 4
-    assert recipe_plan("voxceleb2", recipe, replace(run, masks=False)).data == 1000 * 10 * 64 * 64 * 3
+    plain = recipe_plan("voxceleb2", recipe, replace(run, masks=False))
+    assert 1.02 * plain.data < planned.data < 1.18 * plain.data
+    longer = recipe_plan("voxceleb2", recipe, replace(run, clip_seconds=16))
+    assert longer.data == pytest.approx(2 * planned.data)
     only_last = [stages[-1]]
     monkeypatch.setattr("vasa.benchmark.plan.recipe_costs", lambda recipe: only_last)
     assert recipe_plan("voxceleb2", recipe, run).memory == planned.memory, "the largest stage decides"
     rendered = recipe_plan("heads", replace(recipe, data="synthetic"), run).data
     assert rendered == recipe.pairs.num_identities * recipe.pairs.frames * 64 * 64 * RENDERED_BYTES
     text = table({"voxceleb2": recipe}, {}, run)
-    assert "| experiment=voxceleb2 (64 px) |" in text and "1,000 clips x at most 10" in text
+    assert "| experiment=voxceleb2 (64 px) |" in text and "1,000 of 8 s" in text
 
 
 def test_the_cache_of_procedural_heads_is_as_large_as_planned(tmp_path: Path) -> None:

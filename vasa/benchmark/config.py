@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from vasa.data.config import ClipPairsConfig
+from vasa.preprocess.config import SegmentConfig
+from vasa.preprocess.signals_config import SignalsConfig, SyncOffsetConfig
+from vasa.pretrained.config import DetectorConfig, MatteConfig
 
 
 def _names(option: str, text: str, folder: str) -> list[str]:
@@ -38,6 +43,68 @@ class BenchmarkRun:
 
 
 @dataclass(kw_only=True, slots=True)
+class LoaderBenchmark:
+    """How many samples a second stage 1's pairs of real clips are read at."""
+
+    clips: ClipPairsConfig = field(default_factory=ClipPairsConfig)
+    workers: str = "1,2,4,8,14"  # with commas: measured as processes, and as threads of one (loop.workers)
+    batch_size: int = 8  # samples that a worker prepares at a time
+    seconds: float = 10.0  # of each measurement, after a first batch of every worker
+
+    def __post_init__(self) -> None:
+        if not all(name.strip().isdigit() and int(name) for name in self.workers.split(",")):
+            raise ValueError(f"workers is {self.workers!r}; wanted numbers from 1, with commas.")
+        if self.batch_size < 1 or self.seconds <= 0:
+            raise ValueError(
+                f"batch_size is {self.batch_size} and seconds {self.seconds}; wanted at least 1, and above 0."
+            )
+
+    @property
+    def counts(self) -> list[int]:
+        return [int(name) for name in self.workers.split(",")]
+
+
+@dataclass(kw_only=True, slots=True)
+class BenchmarkDataRun:
+    """What preprocessing costs by step, and at what rate training reads what came of it."""
+
+    root: Path | None = None  # folder of videos; None: procedural heads, recorded at the sizes of from_px
+    from_px: str = "224,512"  # with commas
+    seconds: float = 60.0  # of video that are recorded at each
+    size: int = 256  # px of the clips
+    masks: bool = True
+    segments: SegmentConfig = field(default_factory=SegmentConfig)
+    signals: SignalsConfig = field(default_factory=SignalsConfig)
+    sync: SyncOffsetConfig = field(default_factory=SyncOffsetConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    matte: MatteConfig = field(default_factory=MatteConfig)
+    device: str = "cpu"  # of the networks
+    workers: str = "1,2"  # of the loader, with commas: as processes, and as threads; empty: not measured
+    loader_seconds: float = 10.0  # of each measurement of the loader
+    output: Path = Path("outputs/benchmark_data")  # data.json, data.md, the recordings and the clips
+
+    def __post_init__(self) -> None:
+        if not all(px.strip().isdigit() and 96 <= int(px) <= 2160 for px in self.from_px.split(",")):
+            raise ValueError(f"from_px is {self.from_px!r}; wanted numbers from 96 to 2160, with commas.")
+        if self.size % 2 or not 64 <= self.size <= 1024:
+            raise ValueError(f"size is {self.size}; wanted an even number from 64 to 1024.")
+        if not all(count.strip().isdigit() for count in self.workers.split(",") if count.strip()):
+            raise ValueError(f"workers is {self.workers!r}; wanted numbers from 1, with commas, or nothing.")
+        if self.seconds <= 0 or self.loader_seconds <= 0:
+            raise ValueError(
+                f"seconds is {self.seconds}, loader_seconds {self.loader_seconds}; wanted more than 0."
+            )
+
+    @property
+    def sizes(self) -> list[int]:
+        return [2 * (int(px) // 2) for px in self.from_px.split(",")]
+
+    @property
+    def counts(self) -> list[int]:
+        return [int(count) for count in self.workers.split(",") if count.strip()]
+
+
+@dataclass(kw_only=True, slots=True)
 class PlanTrainingRun:
     """Hours, memory and disk that training stage 1 takes on given GPUs, from counted operations."""
 
@@ -54,8 +121,8 @@ class PlanTrainingRun:
     efficiency_low: float = 0.25  # share of the GPUs' dense bf16 rate that training reaches, assumed
     efficiency_high: float = 0.40
     num_clips: int = 1_128_246  # of the data set: VoxCeleb2's utterances (Chung et al. 2018, table 1)
-    max_frames: int = 64  # stored of each clip; this and masks as scripts/preprocess.py has them
-    masks: bool = True
+    clip_seconds: float = 7.8  # mean length of an utterance (Chung et al. 2018)
+    masks: bool = True  # stored with the frames, as scripts/preprocess.py has it
     keep_states: int = 3  # training states on disk at once, one of them being written
 
     def __post_init__(self) -> None:
@@ -64,8 +131,8 @@ class PlanTrainingRun:
                 f"efficiency_low is {self.efficiency_low} and efficiency_high {self.efficiency_high}; wanted "
                 "0 to 1, the low one first."
             )
-        if min(self.batch or 1, self.steps or 1, self.transfer_every, self.keep_states, self.max_frames) < 1:
-            raise ValueError("batch, steps, transfer_every, keep_states and max_frames must be at least 1.")
+        if min(self.batch or 1, self.steps or 1, self.transfer_every, self.keep_states) < 1:
+            raise ValueError("batch, steps, transfer_every and keep_states must be at least 1.")
         if not 0 <= self.transfer_share <= 1 or self.num_clips < 0:
             raise ValueError(
                 f"transfer_share is {self.transfer_share}, num_clips {self.num_clips}; "

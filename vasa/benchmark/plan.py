@@ -14,6 +14,7 @@ from vasa.benchmark.config import PlanTrainingRun
 from vasa.benchmark.gpus import GPUS, parse
 from vasa.benchmark.training_cost import Stage, recipe_costs, step_cost
 from vasa.face.config import FaceConfig
+from vasa.records import VIDEO_FPS
 from vasa.training.face_config import TrainFaceRun
 
 SPARE = 2.5e9
@@ -26,6 +27,12 @@ RENDERED_BYTES = 6.75
 """Of a pixel in the cache of procedural heads: the frame, flow and visibility of three partners at half the
 size (data/frame_pairs.py).
 """
+FRAME_BYTES, FRAME_POWER, MASK_SHARE = 7713.0, 1.745, 0.18
+"""Of a stored frame at 512 px; by which power of the side it grows; how much masks add (0.14 at 512 px, 0.23
+at 256). Of seven clips of real people (docs/data.md).
+"""
+OTHER_BYTES = 28_900.0
+"""Of a second of sound and signals there."""
 PAPER_TRAINING = "VASA-1: about 7 days on 4x RTX A6000 for stage 1 at 512 px; batch and steps not given"
 
 
@@ -56,7 +63,7 @@ def face_plan(name: str, config: FaceConfig, run: PlanTrainingRun) -> Plan:
     stages = [Stage(run.steps or steps, step_cost(config))]
     swapped = run.transfer_share, run.transfer_every
     return _plan(
-        f"face={name}", config.size, run.batch or batch, stages, swapped, _clip_bytes(config.size, run), run
+        f"face={name}", config.size, run.batch or batch, stages, swapped, clip_bytes(config.size, run), run
     )
 
 
@@ -64,7 +71,7 @@ def recipe_plan(name: str, recipe: TrainFaceRun, run: PlanTrainingRun) -> Plan:
     """Of a recipe as it ships. Raises: ValueError for unknown GPUs."""
     size, losses, pairs = recipe.face.size, recipe.losses, recipe.pairs
     rendered = pairs.num_identities * pairs.frames * size**2 * (RENDERED_BYTES + pairs.masks)
-    data = _clip_bytes(size, run) if recipe.data == "clips" else rendered
+    data = clip_bytes(size, run) if recipe.data == "clips" else rendered
     swapped = losses.transfer_share, losses.transfer_every
     stages = recipe_costs(recipe)
     return _plan(f"experiment={name}", size, recipe.loop.batch_size, stages, swapped, data, run)
@@ -109,9 +116,10 @@ def _plan(
     )
 
 
-def _clip_bytes(size: int, run: PlanTrainingRun) -> float:
-    """Of the frames that scripts/preprocess.py stores, raw."""
-    return run.num_clips * run.max_frames * size**2 * (3 + run.masks)
+def clip_bytes(size: int, run: PlanTrainingRun) -> float:
+    """Of the clips that scripts/preprocess.py stores: pictures, masks, sound, signals (docs/data.md)."""
+    pictures = FRAME_BYTES * (size / 512) ** FRAME_POWER * (1 + MASK_SHARE * run.masks)
+    return run.num_clips * run.clip_seconds * (VIDEO_FPS * pictures + OTHER_BYTES)
 
 
 def _short(number: float) -> str:
@@ -135,7 +143,7 @@ def markdown(plans: list[Plan], run: PlanTrainingRun) -> str:
         "is assumed.",
         "",
         "| | M weights | batch x steps | TFLOP a sample | hours | days | GB a GPU | samples a GPU "
-        "| TB of frames | GB of states |",
+        "| TB of clips | GB of states |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for p in plans:
@@ -147,14 +155,14 @@ def markdown(plans: list[Plan], run: PlanTrainingRun) -> str:
             f"| {_short(fast / 24)} to {_short(slow / 24)} | {p.memory / 1e9:.0f} | {fits} "
             f"| {_short(p.data / 1e12)} | {p.disk / 1e9:.1f} |"
         )
-    masks = "with masks, 4 bytes a pixel" if run.masks else "3 bytes a pixel"
+    masks = "with masks" if run.masks else "without masks"
     lines += [
         "",
         "experiment=: the recipe's own steps, each size and each part of its losses at its price. face=: all "
         "terms on MegaPortraits' schedule.",
         "GB a GPU: its share of the batch in one part; where that is too much, loop.accumulate cuts it.",
-        f"Frames: {run.num_clips:,} clips x at most {run.max_frames}, raw as scripts/preprocess.py stores "
-        f"them ({masks}); procedural heads: their cache.",
+        f"Clips: {run.num_clips:,} of {run.clip_seconds:g} s, as scripts/preprocess.py stores them ({masks}, "
+        "sound and signals); procedural heads: their cache.",
         f"{PAPER_TRAINING}.",
         "",
     ]

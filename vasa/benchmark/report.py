@@ -77,12 +77,13 @@ def _context(run: BenchmarkRun) -> dict[str, Any]:
     return {
         "config": plain(run),
         "versions": versions(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What this machine calls it."""
     information = Path("/proc/cpuinfo")
     if information.is_file():
         for line in information.read_text(encoding="utf-8").splitlines():
