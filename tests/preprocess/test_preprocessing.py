@@ -231,7 +231,7 @@ def test_a_fault_of_the_code_is_a_row_and_many_in_a_row_end_the_run(root, tmp_pa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module.InputCutter, "cut", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"two: No space left on device\. All that is done is kept\. Make room"):
         preprocess(options(root, tmp_path / "two"))
     monkeypatch.setattr(module.InputCutter, "cut", lambda self, item: {}["x"])
     monkeypatch.setattr("vasa.preprocess.shard_work.TOO_MANY", 3)

@@ -86,7 +86,8 @@ def write_splits(root: Path, splits: Mapping[str, str], config: SplitConfig) -> 
         names = sorted(name for name, where in splits.items() if where == split)
         write_list(root / "splits" / f"{split}.txt", names)
     tested = kept_clips(root / MANIFEST, ["id", "speaker", "seconds"], "test")
-    write_list(root / "splits" / f"{EVALUATION}.txt", evaluation_clips(tested, config))
+    drawn = evaluation_clips(tested, config) if "test" in splits.values() else []
+    write_list(root / "splits" / f"{EVALUATION}.txt", drawn)
 
 
 def write_list(path: Path, names: Iterable[str]) -> None:

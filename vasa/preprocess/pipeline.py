@@ -7,6 +7,7 @@ masks, and goes into the input's fragment with its row. Which process does it do
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections import Counter
@@ -34,6 +35,7 @@ from vasa.preprocess.shard_work import (
     Job,
     JobDone,
     Progress,
+    ShardPlan,
     finish,
     hold_settings,
     note_failure,
@@ -76,6 +78,7 @@ FAULTS = (
     ValueError,
 )
 """What an input that nobody foresaw may make of the code: a row, not the end of the run."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 SECONDS_A_BYTE = 12e-6
 """Added to ``timeout_s``: five times what a second of 512 px video takes."""
 _log = logging.getLogger(__name__)
@@ -100,6 +103,28 @@ def preprocess(run: PreprocessRun) -> dict[str, int] | None:
         plan.join(shard)
     left = Counter(job.shard for job in plan.todo())
     progress = Progress(left.total())
+    try:
+        _make_all(run, plan, left, progress)
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(
+                f"{run.out}: {error.strerror}. All that is done is kept. Make room, also for one shard twice "
+                "while it is joined, and give the same command again."
+            ) from error
+        raise
+    if progress.total:
+        _log.info("%s", progress.text())
+    if progress.seconds:
+        _log.info("%s.", progress.spent())
+    counts = finish(plan, about_of(run, used), run.splits)
+    if counts is not None:
+        _tell(run, counts)
+        _be_strict(run, counts)
+    return counts
+
+
+def _make_all(run: PreprocessRun, plan: ShardPlan, left: Counter[int], progress: Progress) -> None:
+    """left: inputs of each shard that are still to be made."""
     results = supervise(
         prepare, (run,), plan.todo(), run.workers, partial(_patience, run), run.engine, run.gpus
     )
@@ -114,15 +139,6 @@ def preprocess(run: PreprocessRun) -> dict[str, int] | None:
                 "every worker must see out= under the same name."
             )
         progress.add(result)
-    if progress.total:
-        _log.info("%s", progress.text())
-    if progress.seconds:
-        _log.info("%s.", progress.spent())
-    counts = finish(plan, about_of(run, used), run.splits)
-    if counts is not None:
-        _tell(run, counts)
-        _be_strict(run, counts)
-    return counts
 
 
 def with_whole_paths(run: PreprocessRun) -> PreprocessRun:

@@ -23,7 +23,7 @@ from vasa.training.phase import Phase
 STATE_KIND = "training state"
 
 _NAME = re.compile(r"state_(\d{8})\.safetensors")
-_LEFTOVER = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")
+_LEFTOVER = re.compile(r"\..+\.\d+-[0-9a-f]+\.tmp(\.\w+)?")
 _log = logging.getLogger(__name__)
 
 
