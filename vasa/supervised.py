@@ -252,7 +252,8 @@ def _ray() -> Any:
         import ray
     except ImportError as error:
         raise ValueError(
-            "engine=ray needs the package ray: pip install 'vasa[cluster]', or take engine=local."
+            "engine=ray needs the package ray: pip install -e '.[cluster]' in the checkout, or take "
+            "engine=local."
         ) from error
     return ray
 
