@@ -20,6 +20,7 @@ import ray
 import soundfile
 from recordings import hum, record, record_sound
 
+import vasa.preprocess.input_maker as steps
 import vasa.preprocess.pipeline as module
 from vasa.config import ROOT
 from vasa.data.clip_pairs import ClipPairs
@@ -28,8 +29,9 @@ from vasa.data.config import ClipPairsConfig, SplitConfig, SpokenConfig
 from vasa.data.manifest import KEPT, MANIFEST, read_about, read_rows
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.preprocess.config import PreprocessRun, QualityConfig, ReportDataRun, SegmentConfig, SourceConfig
+from vasa.preprocess.input_maker import InputMaker
 from vasa.preprocess.masks import masks_of
-from vasa.preprocess.pipeline import STEPS, InputMaker, preprocess, with_whole_paths
+from vasa.preprocess.pipeline import STEPS, preprocess, with_whole_paths
 from vasa.preprocess.report import report_data
 from vasa.preprocess.shard_work import SETTINGS, Job, hold_settings, plan_shards
 from vasa.preprocess.signals_config import SignalsConfig
@@ -214,14 +216,14 @@ def test_an_input_that_kills_its_process_gets_a_row(root, tmp_path, monkeypatch)
 
 
 def test_a_fault_of_the_code_is_a_row_and_many_in_a_row_end_the_run(root, tmp_path, monkeypatch):
-    cut = module.InputCutter.cut
+    cut = steps.InputCutter.cut
 
     def bad(self, item):
         if item.id == "id00002-bbbbbbbbbbb-00001":
             raise KeyError("what nobody foresaw")
         return cut(self, item)
 
-    monkeypatch.setattr(module.InputCutter, "cut", bad)
+    monkeypatch.setattr(steps.InputCutter, "cut", bad)
     counts = preprocess(options(root, tmp_path / "one"))
     assert counts == {KEPT: 2, "no_face": 1, "unreadable": 1, "failed": 1}
     (row,) = (row for row in read_rows(tmp_path / "one" / MANIFEST) if row.status == "failed")
@@ -230,10 +232,10 @@ def test_a_fault_of_the_code_is_a_row_and_many_in_a_row_end_the_run(root, tmp_pa
     def full(self, item):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module.InputCutter, "cut", full)
+    monkeypatch.setattr(steps.InputCutter, "cut", full)
     with pytest.raises(OSError, match=r"two: No space left on device\. All that is done is kept\. Make room"):
         preprocess(options(root, tmp_path / "two"))
-    monkeypatch.setattr(module.InputCutter, "cut", lambda self, item: {}["x"])
+    monkeypatch.setattr(steps.InputCutter, "cut", lambda self, item: {}["x"])
     monkeypatch.setattr("vasa.preprocess.shard_work.TOO_MANY", 3)
     with pytest.raises(ValueError, match="3 inputs one after the other ended as failed or crashed"):
         preprocess(options(root, tmp_path / "three"))
@@ -339,7 +341,7 @@ def test_the_sound_is_moved_into_step_with_the_lips(root, tmp_path, monkeypatch)
 
     run = options(root / "dev", tmp_path / "moved", masks=False)
     preprocess(options(root / "dev", tmp_path / "plain", masks=False))
-    monkeypatch.setattr(module, "build_meter", lambda *_: (Meter(), ""))
+    monkeypatch.setattr(steps, "build_meter", lambda *_: (Meter(), ""))
     preprocess(run)
     plain, moved = (ClipStore(tmp_path / name) for name in ("plain", "moved"))
     shift = 3 * SAMPLES_PER_FRAME

@@ -28,7 +28,7 @@ from vasa.checkpoint import atomic_path, plain, versions
 from vasa.data.config import ClipsConfig, SplitConfig, SpokenConfig
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.preprocess.config import PreprocessRun, QualityConfig, SourceConfig
-from vasa.preprocess.pipeline import InputMaker
+from vasa.preprocess.input_maker import InputMaker
 from vasa.preprocess.shard_work import finish, hold_settings, plan_shards
 from vasa.preprocess.sources import find_inputs
 from vasa.preprocess.step_times import FACES, MASKS, OFFSET, SIGNALS
