@@ -137,3 +137,11 @@ def test_one_square_is_the_median_of_the_looks_and_says_how_far_they_stray():
     assert where.enlarged == pytest.approx(64 / 51)
     frames = cut_frames(stretch, where.crop)
     assert frames.shape == (30, SIZE, SIZE, 3) and np.ptp(frames) == 0
+
+
+def test_a_way_down_counts_more_than_one_aside_because_the_chin_leaves_the_picture_sooner():
+    def drift(**moved):
+        (stretch,) = track(lambda number: crop(**(moved if number == 10 else {})), 30)[1].all
+        return place(stretch).drift
+
+    assert drift(y=68.0) == pytest.approx(1.5 * 8 / 50) and drift(x=108.0) == pytest.approx(8 / 50)

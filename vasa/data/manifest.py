@@ -43,9 +43,9 @@ class ManifestRow:
 
     frames: of `size` px at 25 per second. start_s, seconds: of a clip in its input; of an input 0 and its
     duration. fps, width, height (px): the input's. side_px: pixels of the input that the crop's side covers;
-    below `size`, frames were enlarged. drift: how far the face moves from the crop's middle, in sides.
-    stability_px: how far a crop that followed each look would have moved; ours stands still.
-    sync_offset_frames: by which the sound was moved.
+    below `size`, frames were enlarged. drift: how far the face moves from the crop's middle, in sides, ways
+    up and down counting one and a half times. stability_px: how far a crop that followed each look would
+    have moved; ours stands still. sync_offset_frames: by which the sound was moved.
     gaze_yaw, gaze_pitch (radians), distance, emotion (8,): the clip's conditions, as in records.py.
     """
 

@@ -44,8 +44,8 @@ class SegmentConfig:
     max_seconds: float = 15.0
     detect_hz: float = 2.0  # looks for faces, besides one at the start of each shot
     second_face: float = 0.3  # area of another face, of the largest, from which it counts as a second person
-    # the face's way from the crop's middle, in sides of the crop; above it the chin or an ear leaves the
-    # picture (seen in two of eight clips, at 0.25 and 0.26)
+    # the face's way from the crop's middle, in sides of the crop, up and down counting one and a half times;
+    # beyond it the chin or an ear leaves the picture (seen at 0.24 down, and at 0.26 aside)
     max_drift: float = 0.25
 
     def __post_init__(self) -> None:

@@ -14,12 +14,16 @@ from vasa.preprocess.crop import Crop, outside_share, soften
 from vasa.preprocess.picture import Picture
 from vasa.preprocess.tracking import Region, Stretch
 
+UPRIGHT = 1.5
+"""What a way up or down counts, of one aside: a head's crop has less room above and below it than beside."""
+
 
 @dataclass(slots=True)
 class Placement:
     """Where a clip is cut out of the video's pictures.
 
-    crop: in pixels of the video. drift: the farthest that a look's square lies from its middle, in sides.
+    crop: in pixels of the video. drift: the farthest that a look's square lies from its middle, in sides;
+    up and down count UPRIGHT times.
     stability_px: how far it would typically have moved or grown from look to look had it followed the finder,
     in px of the clip: median absolute deviation from the median, the larger of the two. looks: how many.
     """
@@ -42,7 +46,7 @@ def place(stretch: Stretch) -> Placement:
     x, y, side = np.median(squares, 0).tolist()
     away = np.hypot(squares[:, 0] - x, squares[:, 1] - y)
     noise = max(float(np.median(away)), float(np.median(np.abs(squares[:, 2] - side))) / 2)
-    drift = float(np.abs(squares[:, :2] - [x, y]).max()) / side
+    drift = float((np.abs(squares[:, :2] - [x, y]) * [1, UPRIGHT]).max()) / side
     crop = replace(first, centre_x=x, centre_y=y, side=side, yaw=0.0, pitch=0.0, roll=0.0)
     return Placement(crop, drift, noise * first.size / side, len(squares))
 
