@@ -35,7 +35,7 @@ Distance
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -250,10 +250,3 @@ class Clip:
                 f"clip {self.clip_id} has {len(self.frames)} frames and {len(self.audio)} samples; "
                 f"wanted {SAMPLES_PER_FRAME} samples a frame."
             )
-
-
-def stack_fields(records: list, name: str) -> Tensor:
-    """Stacks one tensor field of a list of records along a new first axis."""
-    if name not in {f.name for f in fields(records[0])}:
-        raise ValueError(f"{type(records[0]).__name__} has no field {name!r}.")
-    return torch.stack([getattr(record, name) for record in records])

@@ -12,7 +12,7 @@ from recipe import filled
 from vasa.data.config import ClipsConfig, SpokenConfig
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.preprocess.signals_config import SyncOffsetConfig
-from vasa.preprocess.sync import OffsetMeter, build_meter, shifted, sync_crops
+from vasa.preprocess.sync import OffsetMeter, build_meter, sync_crops
 from vasa.pretrained.config import SyncNetConfig
 from vasa.pretrained.registry import JUDGE_DIR, NETWORKS
 from vasa.pretrained.syncnet import SyncNet
@@ -20,6 +20,15 @@ from vasa.records import SAMPLES_PER_FRAME
 
 JUDGE = JUDGE_DIR / NETWORKS["judge_sync"].file
 TINY = SyncNetConfig(width=0.05, feature_dim=8, embedding_dim=8, image_size=56, view_side=0.4)
+
+
+def shifted(sound, offset):
+    """Sound (N,) delayed by an offset in frames, as long as before; silence where nothing was recorded."""
+    out = np.zeros_like(sound)
+    move = offset * SAMPLES_PER_FRAME
+    if abs(move) < len(sound):
+        out[max(move, 0) : len(sound) + min(move, 0)] = sound[max(-move, 0) : len(sound) - max(move, 0)]
+    return out
 
 
 @pytest.mark.parametrize("offset", [3, -2, 0, 99])

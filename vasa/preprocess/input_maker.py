@@ -66,16 +66,16 @@ class InputMaker:
         needs_sound = run.data.need_audio
         self._cutter = InputCutter(run.detector, run.size, run.segments, run.quality, needs_sound, times)
         self._signals = SignalEstimator(run.signals, device)
-        self._meter: OffsetMeter | None = build_meter(run.sync, device)[0]
+        self._meter: OffsetMeter | None
+        self._meter, meter = build_meter(run.sync, device)
         self._matte = build_matte(run.matte, device) if run.masks else None
         files = {
             "detector": run.detector.scrfd or run.detector.landmarks,
             "iqa": run.quality.iqa,
-            "syncnet": run.sync.weights,
             "matte": (run.matte.modnet or run.matte.weights) if run.masks else None,
         }
         hashes = {name: file_hash(path) for name, path in files.items() if path and path.is_file()}
-        self.used = {**self._signals.used, **hashes}
+        self.used = {**self._signals.used, **hashes, **({"syncnet": meter} if meter else {})}
 
     def __call__(self, job: Job) -> JobDone:
         try:

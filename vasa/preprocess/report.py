@@ -145,7 +145,7 @@ def _plots(kept: pa.Table) -> str:
     )
     for axis in axes.flat[shown:]:
         axis.set_axis_off()
-    for axis, (name, values) in zip(axes.flat, columns.items(), strict=False):
+    for axis, (name, values) in zip(axes.flat[: len(columns)], columns.items(), strict=True):
         axis.hist(values, bins=40, color="#1f5a96")
         axis.set_title(f"{MEASURED[name]} (median {np.median(values):.3g})", fontsize=8)
     if shown > len(columns):

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 
+from vasa.preprocess.container import UNREADABLE, words
 from vasa.records import AUDIO_HZ
 
 _SAME_PLACE_S = 0.04
@@ -20,7 +21,6 @@ _SAME_PLACE_S = 0.04
 _LONGEST_HOLE_S = 30.0
 _BLOCK = 16_384
 """Samples at the file's rate that are resampled together."""
-_UNREADABLE = (av.FFmpegError, ValueError, OSError, MemoryError)
 
 
 class SoundTrack:
@@ -130,9 +130,7 @@ class SoundTrack:
                         samples = part.to_ndarray().mean(0, dtype=np.float32)
                         yield time_s, np.nan_to_num(samples, posinf=0.0, neginf=0.0), rate
                         time_s = None
-        except _UNREADABLE as error:
-            self.failure = (
-                f"its sound is damaged ({' '.join(str(getattr(error, 'strerror', error)).split())})"
-            )
+        except UNREADABLE as error:
+            self.failure = f"its sound is damaged ({words(error)})"
         finally:
             self._packets.close()

@@ -2,7 +2,7 @@
 
 Convention: an offset is in video frames of 40 ms and says by how much the sound must be DELAYED; > 0 where
 sound comes too early. The sound of frame t is what was recorded under frame t - offset. Applying it is the
-caller's, who has the sound around the clip; ``shifted`` does it where nothing is around.
+caller's, who has the sound around the clip.
 
 Only the published SyncNet measures here: our own stand-in is a judge of generated videos.
 """
@@ -84,12 +84,3 @@ def sync_crops(frames: np.ndarray, landmarks: Tensor) -> np.ndarray:
     """Crops (T, 224, 224, 3) as SyncNet was trained on, from frames (T, S, S, 3) and landmarks (T, 68, 2)."""
     boxes = (face_boxes(landmarks).double().numpy() + 1) * (frames.shape[1] / 2)
     return box_crops(frames, boxes)
-
-
-def shifted(sound: np.ndarray, offset: int) -> np.ndarray:
-    """Sound (N,) delayed by an offset in frames, as long as before; silence where nothing was recorded."""
-    out = np.zeros_like(sound)
-    move = offset * SAMPLES_PER_FRAME
-    if abs(move) < len(sound):
-        out[max(move, 0) : len(sound) + min(move, 0)] = sound[max(-move, 0) : len(sound) - max(move, 0)]
-    return out
