@@ -10,13 +10,18 @@ export VASA_AUDIO := $(value audio)
 export VASA_OUTPUT := $(value output)
 export VASA_ARGS := $(value ARGS)
 export VASA_GPUS := $(value gpus)
+export VASA_VIDEO := $(value video)
+export VASA_OUT := $(value out)
+export VASA_CONSENT := $(value consent)
 
-.PHONY: help install demo infer test test-full lint gpu-test train-demo benchmark-demo table calibrate benchmark plan-training \
+.PHONY: help install demo infer personalise test test-full lint gpu-test train-demo benchmark-demo table controls calibrate benchmark plan-training \
         overfit-face study-face
 
 help:
 	@echo 'make demo                            a synthetic portrait speaks: outputs/demo/demo.mp4'
 	@echo 'make infer image=A.jpg audio=B.wav   your portrait speaks; output=C.mp4, ARGS="emotion=happy seed=3"'
+	@echo 'make personalise video=me.mp4 out=me consent=true   learns one consenting person: a checkpoint that'
+	@echo '                                     speaks as them; ARGS="minutes=5"'
 	@echo 'make test                            lint, types and every code path at tiny size'
 	@echo 'make test-full                       also the long tests'
 	@echo 'make gpu-test                        the tests that need a CUDA device'
@@ -24,6 +29,7 @@ help:
 	@echo 'make benchmark-demo                  recomputes the table of numbers of checkpoints/demo;'
 	@echo '                                     ARGS="media=FOLDER" adds the rows on real people'
 	@echo 'make table                           measures checkpoints/demo beside real video and baselines: outputs/synthetic'
+	@echo 'make controls                        measures whether checkpoints/demo does what it is asked: outputs/controls'
 	@echo 'make calibrate                       which metric sees which fault, on synthetic truth: outputs/calibration;'
 	@echo '                                     ARGS="i3d=FILE sync.weights=FILE" repeats it with real weights'
 	@echo 'make benchmark                       what a frame costs, beside other systems: outputs/benchmark;'
@@ -68,6 +74,13 @@ infer: $(INSTALLED)
 	if [ -n "$$VASA_OUTPUT" ]; then set -- "$$@" "output=$$VASA_OUTPUT"; fi; \
 	$(PYTHON) scripts/infer.py "$$@" $$VASA_ARGS
 
+personalise: $(INSTALLED)
+	@if [ -z "$$VASA_VIDEO" ] || [ -z "$$VASA_OUT" ] || [ "$$VASA_CONSENT" != true ]; then \
+	  echo 'error: name a video and a new folder, and say that you have the consent of the person shown:' \
+	    'make personalise video=me.mp4 out=me consent=true' >&2; exit 1; fi; \
+	set -f; set -- $$VASA_ARGS; IFS=; \
+	$(PYTHON) scripts/personalise.py video=$$VASA_VIDEO out=$$VASA_OUT consent=true "$$@"
+
 lint: $(INSTALLED)
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
@@ -96,17 +109,23 @@ train-demo: $(INSTALLED)
 	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=train
 	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=validation clips.num_clips=48
 	@nice -n 10 $(PYTHON) scripts/train_motion.py
-	@nice -n 10 $(PYTHON) scripts/bundle.py
+	@nice -n 10 $(PYTHON) scripts/train_motion.py experiment=motion_distill
+	@nice -n 10 $(PYTHON) scripts/bundle.py student=checkpoints/motion/demo_fast
 	@set -f; $(PYTHON) scripts/benchmark_demo.py $$VASA_ARGS
-	@nice -n 10 $(PYTHON) scripts/bundle.py results=outputs/benchmark_demo/benchmark.json
+	@nice -n 10 $(PYTHON) scripts/bundle.py student=checkpoints/motion/demo_fast results=outputs/benchmark_demo/benchmark.json
 
 benchmark-demo: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/benchmark_demo.py $$VASA_ARGS
 
 table: $(INSTALLED)
 	@$(PYTHON) scripts/make_jobs.py experiment=synthetic
-	@$(PYTHON) scripts/infer.py jobs=outputs/synthetic/jobs.jsonl workers=2
+	@$(PYTHON) scripts/infer.py list=outputs/synthetic/jobs.jsonl workers=2
 	@$(PYTHON) scripts/eval.py experiment=synthetic
+
+controls: $(INSTALLED)
+	@$(PYTHON) scripts/make_jobs.py experiment=controls
+	@$(PYTHON) scripts/infer.py list=outputs/controls/jobs.jsonl size=128 workers=2
+	@$(PYTHON) scripts/eval.py experiment=controls
 
 benchmark: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/benchmark.py $$VASA_ARGS

@@ -1,7 +1,7 @@
 """Prepares an evaluation: ``python scripts/make_jobs.py output=outputs/table``.
 
 Writes true videos, portraits, sounds, baselines and a list of jobs. Then
-``infer.py jobs=outputs/table/jobs.jsonl`` makes the videos, ``eval.py videos=outputs/table`` measures them.
+``infer.py list=outputs/table/jobs.jsonl`` makes the videos, ``eval.py videos=outputs/table`` measures them.
 ``clips_from=FOLDER`` takes real clips.
 """
 

@@ -15,7 +15,17 @@ MODULES = sorted((ROOT / "vasa").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-BASE = {"records", "geometry", "audio", "video", "checkpoint", "device", "workers", "supervised"}
+BASE = {
+    "records",
+    "geometry",
+    "audio",
+    "video",
+    "checkpoint",
+    "device",
+    "sentence",
+    "workers",
+    "supervised",
+}
 # Folder or top-level module of vasa -> what it may import of vasa, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(BASE, BASE),
@@ -27,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": BASE | {"nn", "pretrained"},
     "metrics": BASE | {"data", "pretrained"},
     "preprocess": BASE | {"data", "pretrained"},
-    "inference": BASE | {"data", "face", "motion", "preprocess", "pretrained"},
+    "inference": BASE | {"data", "face", "motion", "options", "preprocess", "pretrained"},
     "training": BASE | {"data", "face", "losses", "metrics", "motion", "nn", "pretrained"},
     "benchmark": BASE
     | {
@@ -44,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "options": set(),
 }
-TORCH_FREE = {"vasa.config", "vasa.options"}
+TORCH_FREE = {"vasa.config", "vasa.options", "vasa.sentence"}
 
 
 def name_of(path: Path) -> str:

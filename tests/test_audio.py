@@ -100,6 +100,18 @@ def test_a_long_file_is_read_in_blocks_that_join_to_the_whole(
     np.testing.assert_array_equal(np.concatenate(blocks), sound)
 
 
+def test_hours_of_sound_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, tone(8.0, 8000), 8000, subtype="FLOAT")
+    whole, _ = read_audio(path)
+    monkeypatch.setattr(audio, "BLOCK_SECONDS", 0.5)
+    monkeypatch.setattr(audio, "IN_MEMORY", 10_000)
+    mapped, rate = read_audio(path)
+    assert isinstance(mapped, np.memmap) and not isinstance(whole, np.memmap) and rate == 8000
+    assert np.array_equal(mapped, whole)
+    assert np.array_equal(audio.check_waveform(mapped, rate), whole)
+
+
 def test_what_is_not_sound_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing\.wav does not exist"):
         read_audio(tmp_path / "nothing.wav")
@@ -202,3 +214,17 @@ def test_real_recordings_are_read(media: Path) -> None:
         sound, rate = read_audio(path)
         assert len(sound) > rate
         assert np.abs(sound).max() > 0.01
+
+
+@pytest.mark.parametrize(("channels", "voice"), [(6, 0.293), (8, 0.261)])
+def test_surround_is_heard_by_its_centre_and_without_its_rumble(
+    tmp_path: Path, channels: int, voice: float
+) -> None:
+    for loud, wanted in ((2, voice), (3, 0.0), (0, voice * 0.5**0.5)):
+        sound = np.zeros((4800, channels), np.float32)
+        sound[:, loud] = 1.0
+        soundfile.write(tmp_path / "film.wav", sound, 48_000, subtype="FLOAT")
+        mono, _ = read_audio(tmp_path / "film.wav")
+        np.testing.assert_allclose(mono, wanted, atol=1e-3)
+    soundfile.write(tmp_path / "film.wav", np.ones((4800, channels), np.float32), 48_000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(tmp_path / "film.wav")[0], 1.0, atol=1e-6)

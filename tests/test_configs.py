@@ -35,8 +35,10 @@ def file_of(name: str, choice: str) -> str:
 
 
 def needed(name: str, *arguments: str) -> list[str]:
-    """Arguments for the options that have no default, in addition to the given ones."""
-    given = list(arguments)
+    """Arguments for the options that have no default, in addition to the given ones; and a person's consent,
+    where nothing is done without it.
+    """
+    given = [*arguments, *(["consent=true"] if any(o.name == "consent" for o in options(RUNS[name])) else [])]
     while True:
         try:
             load(name, given)

@@ -52,7 +52,9 @@ def train(folder: Path) -> None:
     steep = ["optimizer.learning_rate=0.03", "optimizer.warmup_steps=0"]  # so that four steps move something
     for name in ("frames", "train"):
         read = [f"cache={folder}/latents/{name}", f"validation_cache={folder}/latents/validation"]
-        script("train_motion")(["motion=tiny", "run=smoke", f"run_dir={folder}/motion_{name}", *read, *steep])
+        shown = [f"face={folder}/face", "film_seconds=0.4"]
+        run = ["motion=tiny", "run=smoke", f"run_dir={folder}/motion_{name}"]
+        script("train_motion")([*run, *read, *steep, *shown])
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,8 @@ def test_both_kinds_of_latents_train_a_motion_model_of_this_face(runs: Path, var
     assert motion.meta["steps"] == 4
     logged = [json.loads(s) for s in (runs / f"motion_{variant}" / "metrics.jsonl").read_text().splitlines()]
     assert any("x0_error" in name for line in logged for name in line)
+    film = runs / f"motion_{variant}" / "previews" / "00000004.mp4"
+    assert len(list(VideoReader(film))) == 10 and film.with_suffix(".png").is_file()
 
 
 def test_what_was_trained_speaks_and_a_rerun_gives_the_same_frames(runs: Path, tmp_path: Path) -> None:
@@ -105,7 +109,7 @@ def test_what_was_trained_speaks_and_a_rerun_gives_the_same_frames(runs: Path, t
         assert (container.streams.video[0].codec_context.name, sound.codec_context.name) == ("h264", "aac")
         # to within the frame that the video is rounded up to
         assert float(sound.duration * sound.time_base) == pytest.approx(SECONDS, abs=0.04)
-    report = json.loads(video.with_suffix(".report.json").read_text())
+    report = json.loads(video.with_suffix(".provenance.json").read_text())
     assert (report["frames"], report["fps"], report["seed"]) == (FRAMES, 25, 3)
     for name in ("face", "motion"):
         weights = runs / "checkpoint" / f"{name}.safetensors"

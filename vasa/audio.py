@@ -7,6 +7,7 @@ Inside the project sound is float32 mono (N,) in [-1, 1]; models hear AUDIO_HZ. 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,20 @@ from torch import Tensor
 from vasa.records import AUDIO_HZ, VIDEO_FPS
 
 BLOCK_SECONDS = 10.0
+IN_MEMORY = 30_000_000
+"""Samples of a file that are kept in memory: ten minutes at 48 kHz, 120 MB."""
+_FRONT, _CENTRE, _BACK = 0.5, 0.5**0.5, 0.125**0.5
+SURROUND = {
+    count: tuple(weight / sum(weights) for weight in weights)
+    for count, weights in {
+        6: (_FRONT, _FRONT, _CENTRE, 0.0, _BACK, _BACK),
+        8: (_FRONT, _FRONT, _CENTRE, 0.0, _BACK / 2**0.5, _BACK / 2**0.5, _BACK / 2**0.5, _BACK / 2**0.5),
+    }.items()
+}
+"""Weights in mono of 5.1 and 7.1 channels, in the order of WAV and FFmpeg (left, right, centre, low, back,
+side): the centre, where speech is, 3 dB above either front side, the rear 3 dB below it, no rumble. Source:
+ITU-R BS.775, its two channels averaged; that the weights sum to 1, so that nothing clips, is ours.
+"""
 
 
 def frames_for(num_samples: int, rate_hz: int) -> int:
@@ -31,11 +46,25 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     """Reads a sound file, or the first sound track of a video: (float32 mono (N,), rate in Hz), at the file's
     own rate.
 
+    What is longer than IN_MEMORY samples lies in a temporary file, of which the array is a map: hours of
+    sound take no memory but what is looked at.
+
     Raises: FileNotFoundError; ValueError where there is no sound in it, none can be decoded, or samples are
     not finite.
     """
-    blocks = list(read_blocks(path))
-    return np.concatenate([block for block, _ in blocks]), blocks[0][1]
+    blocks: list[np.ndarray] = []
+    total, rate_hz, spool = 0, 0, None
+    for block, rate_hz in read_blocks(path):  # noqa: B007 (the last is returned)
+        blocks.append(block)
+        total += len(block)
+        if total > IN_MEMORY:
+            spool = spool or tempfile.TemporaryFile()  # noqa: SIM115 (the map keeps it open)
+            spool.write(np.concatenate(blocks).tobytes())
+            blocks.clear()
+    if spool is None:
+        return np.concatenate(blocks), rate_hz
+    spool.flush()
+    return np.memmap(spool, dtype=np.float32, mode="r", shape=(total,)), rate_hz
 
 
 def read_blocks(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, int]]:
@@ -59,6 +88,16 @@ def read_blocks(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, int]
             yield block, rate
     if total == 0:
         raise ValueError(f"audio {file} holds no samples.")
+
+
+def sound_start_s(path: str | os.PathLike[str]) -> float:
+    """When a video's sound begins on the file's own clock, as VideoReader.start_s says of its pictures."""
+    import av
+
+    with av.open(str(Path(path).resolve()), metadata_errors="ignore") as container:
+        track = container.streams.audio[0]
+        start = float((track.start_time or 0) * (track.time_base or 0))
+        return start - (container.start_time or 0) / av.time_base
 
 
 def _decode(file: Path) -> Iterator[tuple[np.ndarray, int]]:
@@ -103,9 +142,11 @@ def _decode_container(file: Path) -> Iterator[tuple[np.ndarray, int]]:
 
 def _checked(samples: np.ndarray, file: Path) -> np.ndarray:
     """(N, channels) to mono float32 (N,), refusing what is not a number."""
-    mono = (
-        samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0].astype(np.float32)
-    )
+    surround = SURROUND.get(samples.shape[1])
+    if surround is not None:
+        mono = samples.astype(np.float32, copy=False) @ np.array(surround, np.float32)
+    else:
+        mono = samples.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
         raise ValueError(f"audio {file} contains NaN or infinite samples; export it again.")
     return mono

@@ -32,16 +32,18 @@ from typing import Any
 
 from vasa.benchmark.config import BenchmarkDataRun, BenchmarkRun, PlanTrainingRun
 from vasa.data.synthetic.config import PreviewRun
-from vasa.inference.config import BundleRun, InferRun, MakeJobsRun
+from vasa.inference.config import BundleRun, InferRun, MakeJobsRun, RegionLeakRun, VerifyRun
 from vasa.metrics.config import BenchmarkDemoRun, CalibrateRun, EvalRun
 from vasa.options import Option, find, help_text, nearest, options
 from vasa.preprocess.config import PreprocessRun, ReportDataRun
 from vasa.preprocess.signals_config import CheckSignalsRun
 from vasa.pretrained.config import WeightsRun
+from vasa.sentence import sentence
 from vasa.training.face_config import TrainFaceRun
 from vasa.training.judge_config import TrainJudgesRun
 from vasa.training.motion_config import EncodeMotionRun, TrainMotionRun
-from vasa.training.study_config import StudyFaceRun
+from vasa.training.personalise_config import PersonaliseRun
+from vasa.training.study_config import StudyFaceRun, StudyMotionRun
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -60,9 +62,13 @@ RUNS: dict[str, type] = {
     "plan_training": PlanTrainingRun,
     "train_face": TrainFaceRun,
     "study_face": StudyFaceRun,
+    "study_motion": StudyMotionRun,
     "encode_motion": EncodeMotionRun,
     "train_motion": TrainMotionRun,
     "infer": InferRun,
+    "personalise": PersonaliseRun,
+    "verify": VerifyRun,
+    "region_leak": RegionLeakRun,
     "bundle": BundleRun,
     "make_jobs": MakeJobsRun,
     "eval": EvalRun,
@@ -106,7 +112,7 @@ def main(name: str) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
             except (ValueError, OSError, FloatingPointError) as error:
                 if os.environ.get("VASA_TRACEBACK"):
                     traceback.print_exc()
-                sys.stderr.write(f"error: {_sentence(error)}\n")
+                sys.stderr.write(f"error: {sentence(error)}\n")
                 raise SystemExit(1) from None
 
         return door
@@ -304,9 +310,3 @@ def _record(cfg: Any) -> None:
         temporary.write_text(
             yaml.safe_dump(plain(cfg), sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}."
-    return " ".join(str(error).splitlines()) or type(error).__name__

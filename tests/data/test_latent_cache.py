@@ -3,6 +3,7 @@ on.
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from vasa.data.latent_cache import (
     LatentCache,
     LatentCacheWriter,
 )
-from vasa.data.motion_windows import MotionWindows
+from vasa.data.motion_windows import MotionWindows, cache_shares, pooled_statistics
 from vasa.training.encode_motion import encode_motion
 from vasa.training.motion_config import EncodeMotionRun
 
@@ -211,7 +212,7 @@ def test_a_cache_grows(tmp_path: Path) -> None:
     assert torch.equal(LatentCache(grown).motion(3), LatentCache(whole).motion(3))
 
 
-def windows(cache: LatentCache, batch: int = 4, **options) -> MotionWindows:
+def windows(cache: LatentCache | list[LatentCache], batch: int = 4, **options) -> MotionWindows:
     return MotionWindows(cache, window_frames=6, history_frames=2, batch_size=batch, seed=3, **options)
 
 
@@ -254,9 +255,52 @@ def test_windows_hold_what_the_clip_holds_with_its_history(tmp_path: Path) -> No
 def test_a_clip_shorter_than_a_window_is_padded_and_marked(tmp_path: Path) -> None:
     cache = write(tmp_path, [[clip(0, 4, controls=False)]])
     batch = windows(cache).batch_at(0)
-    assert batch.valid.tolist() == [[True] * 4 + [False] * 2] * 4
+    assert batch.valid.tolist() == [[True] * (2 + 4) + [False] * 2] * 4
     assert not batch.motion[:, 4:].any() and not batch.has_history.any()
     assert not batch.has_gaze.any() and not batch.has_distance.any() and not batch.has_emotion.any()
+
+
+def test_random_lengths_are_padded_where_they_are_short(tmp_path: Path) -> None:
+    clips = [clip(i, 20) for i in range(3)]
+    options = {"min_window": 3, "min_history": 1, "whole_share": 0.5, "start_share": 0.0}
+    batch = windows(write(tmp_path, [clips]), batch=400, **options).batch_at(0)
+    history, window = batch.valid[:, :2].sum(1), batch.valid[:, 2:].sum(1)
+    assert set(history.tolist()) == {1, 2} and set(window.tolist()) == {3, 4, 5, 6}
+    whole = float(((history == 2) & (window == 6)).float().mean())
+    assert abs(whole - (0.5 + 0.5 / 8)) < 4 * (0.25 / 400) ** 0.5  # four standard errors
+    assert not batch.motion[~batch.valid[:, 2:]].any() and not batch.history[~batch.valid[:, :2]].any()
+    for row in range(20):
+        source = clips[int(batch.ids[row][4:])].motion
+        w, k = int(window[row]), int(history[row])
+        joined = torch.cat([batch.history[row, 2 - k :], batch.motion[row, :w]])
+        assert any(torch.equal(source[s : s + k + w], joined) for s in range(20 - k - w + 1))
+
+
+def test_caches_are_mixed_by_their_weights(tmp_path: Path) -> None:
+    """Clips of the second cache have numbers from 10 on."""
+    few = write(tmp_path / "few", [[clip(i, 20) for i in range(2)]])
+    many = write(tmp_path / "many", [[clip(10 + i, 20) for i in range(6)]])
+
+    def share_of_few(**options) -> float:
+        batch = windows([few, many], batch=600, **options).batch_at(0)
+        return sum(int(name[4:]) < 10 for name in batch.ids) / 600
+
+    for options, wanted in (({}, 0.25), ({"weights": [3, 1]}, 0.75), ({"weights": [0, 2]}, 0.0)):
+        assert abs(share_of_few(**options) - wanted) <= 4 * (wanted * (1 - wanted) / 600) ** 0.5
+    for wrong in ([1], [0, 0], [1, -1], [1, math.nan]):
+        with pytest.raises(ValueError, match="cache weights"):
+            windows([few, many], weights=wrong)
+
+
+def test_statistics_of_a_mixture_are_those_of_what_is_drawn(tmp_path: Path) -> None:
+    parts = [clip(i, 20) for i in range(2)]
+    for index, part in enumerate(parts):
+        part.motion = part.motion * (1 + index) + index
+    apart = [write(tmp_path / str(i), [[part]]) for i, part in enumerate(parts)]
+    together = write(tmp_path / "both", [parts])
+    pooled = pooled_statistics(apart, cache_shares(apart))
+    for name, values in together.statistics.items():
+        torch.testing.assert_close(pooled[name], values, rtol=1e-4, atol=1e-5)
 
 
 def test_start_share_is_the_share_of_windows_without_history(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vasa.checkpoint import content_hash, plain, save_weights
 from vasa.face.config import MOTION_ENCODERS, FaceConfig
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.pipeline import TalkingFace
-from vasa.motion.config import GuidanceConfig, MotionConfig, SamplerConfig, TransformerConfig
+from vasa.motion.config import MotionConfig, SamplerConfig, TransformerConfig
 from vasa.motion.diffusion import MotionDiffusion
 from vasa.motion.windows import save_motion
 from vasa.preprocess.align import FoundFace
@@ -38,12 +38,15 @@ class PaintedFace:
         self.rest = torch.zeros(1, self.layout.width)
         self.largest_batch = 0
 
-    def encode(self, image, points=None, resting=0.0):
+    def encode(self, image, points=None, resting=0.0, speaking=False):
         assert image.shape[2] == image.shape[3] >= self.size
         return image
 
     def own_motion(self, appearance):
         return self.rest.clone()
+
+    def hold_edges(self, appearance):
+        return appearance
 
     def motion(self, images):
         assert images.shape[1:] == (3, self.size, self.size)
@@ -71,7 +74,7 @@ class LoudJaw:
     """A motion model: the jaw follows the first feature, the head noise. Windows of ``window`` frames."""
 
     layout = PaintedFace.layout
-    config = SimpleNamespace(sampler=SimpleNamespace(guidance=GuidanceConfig()))
+    config = SimpleNamespace(sampler=SamplerConfig())
     window = 40
 
     def __init__(self) -> None:
@@ -117,7 +120,10 @@ class Loudness:
 class WholePicture:
     """Finds a face everywhere but in black pictures."""
 
-    def find(self, photo, min_size, max_size, allow_centre_crop=False):
+    def points_of(self, photo, crop):
+        return None
+
+    def find(self, photo, min_size, max_size, allow_centre_crop=False, last=None):
         if not photo.any() and not allow_centre_crop:
             raise ValueError("no face was found in the picture.")
         side = min(photo.shape[:2])

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from vasa.audio import read_audio
 from vasa.config import load
 from vasa.inference.animate import animate, output_files
 from vasa.inference.config import InferRun
@@ -41,17 +42,20 @@ def test_a_video_with_its_sound_a_report_and_a_sheet(files, talking_face):
         assert float(track.duration * track.time_base) == pytest.approx(0.52, abs=0.005)
         assert container.streams.video[0].codec_context.name == "h264"
         assert "Synthetic" in container.metadata["comment"]
-    report = json.loads(made.report.read_text())
+    report = json.loads(made.provenance.read_text())
     assert (report["frames"], report["fps"], report["seed"], report["size"]) == (13, 25, 5, 40)
-    assert len(report["image"]["sha256"]) == len(report["audio"]["sha256"]) == 64
+    assert [len(report["inputs"][name]["sha256"]) for name in ("image", "audio")] == [64, 64]
+    assert report["inputs"]["audio"]["name"] == "audio.wav"
+    assert str(files) not in made.provenance.read_text()
     assert report["face"]["found_by"] == "whole"
     assert report["config"]["emotion"] == "happy"
     assert report["checkpoint"] == {"folder": "stand-in"}
     assert report["timings"]["frames_per_s"] > 0
     assert Image.open(made.sheet).size[0] > 1000
     assert sorted(path.name for path in made.video.parent.iterdir()) == [
+        "INTENDED_USE.md",
         "o.mp4",
-        "o.report.json",
+        "o.provenance.json",
         "o.sheet.png",
     ]
 
@@ -68,6 +72,54 @@ def test_sound_from_a_video_file_works(files, talking_face):
     assert len(VideoReader(animate(run(files, audio=files / "v.mp4"), talking_face).video)) >= 25
 
 
+def sounds(folder: Path, kind: str) -> tuple[np.ndarray, int]:
+    """Half a second as a telephone, a shouting recorder and a film mix have it."""
+    tone = np.sin(np.arange(24_000) / 30).astype(np.float32)
+    if kind == "8 kHz":
+        return tone[:4_000] * 0.3, 8_000
+    if kind == "clipped":
+        return (tone * 5).clip(-1, 1), 48_000
+    if kind == "over full scale":
+        return tone * 3, 48_000
+    silent = np.zeros_like(tone)
+    return np.stack([silent, silent, tone * 0.5, tone, silent, silent], 1), 48_000  # 5.1: voice, and rumble
+
+
+@pytest.mark.parametrize("kind", ["8 kHz", "clipped", "over full scale", "5.1"])
+def test_sound_of_any_kind_is_spoken_and_heard(files, talking_face, kind):
+    samples, rate_hz = sounds(files, kind)
+    soundfile.write(files / "any.wav", samples, rate_hz, subtype="FLOAT")
+    video = animate(run(files, audio=files / "any.wav"), talking_face).video
+    assert len(VideoReader(video)) in (12, 13)
+    heard, heard_hz = read_audio(video)
+    assert heard_hz == rate_hz
+    spoken = np.abs(np.fft.rfft(heard[: rate_hz // 4]))
+    assert np.argmax(spoken) * 4 == pytest.approx(rate_hz / (2 * np.pi * 30), abs=6)
+    assert 0.1 < np.abs(heard).max() < 1.2
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "CMYK", "16 bit", "turned", "gif", "12,000 px"])
+def test_a_picture_of_any_kind_speaks(files, talking_face, picture, kind):
+    path, image = files / "any.png", Image.fromarray(picture)
+    if kind == "RGBA":
+        image.putalpha(image.convert("L"))
+        image.save(path)
+    elif kind == "CMYK":
+        image.convert("CMYK").save(path := files / "any.jpg")
+    elif kind == "16 bit":
+        Image.fromarray(picture[..., 0].astype(np.uint16) * 257).save(path)
+    elif kind == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(path, exif=exif)
+    elif kind == "gif":
+        image.save(path := files / "any.gif", save_all=True, append_images=[image.rotate(90)])
+    else:
+        image.resize((12_000, 800)).save(path := files / "any.jpg")
+    video = animate(run(files, image=path, size=64), talking_face).video
+    assert next(iter(VideoReader(video))).shape[:2] in ((40, 40), (64, 64))
+
+
 @pytest.mark.parametrize(
     "name", ["café.jpg", "photo (1).jpg", "a=b.jpg", "l'ami.png", "a,b.jpg", "фото.jpg", "Frau [2].png"]
 )
@@ -79,9 +131,9 @@ def test_names_that_break_command_lines(files, talking_face, picture, name):
     assert animate(cfg, talking_face).video == files / f"{name}.mp4"
 
 
-def test_reports_never_take_the_name_of_the_users_picture(files):
+def test_provenance_never_takes_the_name_of_the_users_picture(files):
     made = output_files(run(files, output=files / "image.mp4"))
-    assert files / "image.png" not in (made.report, made.sheet)
+    assert files / "image.png" not in (made.provenance, made.sheet)
 
 
 def write_nan(folder: Path) -> Path:

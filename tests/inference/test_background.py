@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
 from vasa.inference.animate import animate
+from vasa.inference.batch import run_list
 from vasa.inference.bundle import bundle
 from vasa.inference.config import BundleRun, InferRun
-from vasa.inference.jobs import Job, JobRunner
+from vasa.inference.jobs import job_of, write_jobs
 from vasa.inference.pipeline import TalkingFace
 from vasa.pretrained.config import DetectorConfig, MatteConfig, MatteNetConfig
 from vasa.pretrained.files import save_network
@@ -50,7 +53,7 @@ def test_frames_are_the_carried_ones_where_the_person_is_and_the_plate_elsewhere
     assert talking_face.matte.batches == []  # nobody asked
     portrait = talking_face.prepare(picture, background="plate")
     composed = frames_of(talking_face, portrait)
-    assert talking_face.matte.batches == [1, 8, 8, 8, 1]
+    assert talking_face.matte.batches == [1, 8, 8, 8, 8]
     assert (composed[:, :, :15] == carried[:, :, :15]).all()
     plate = ((portrait.backdrop.plate[0].permute(1, 2, 0) + 1) * 127.5).round().numpy().astype(int)
     assert (composed[:, :, 15:] == plate[:, 15:]).all()
@@ -101,10 +104,11 @@ def test_a_checkpoint_makes_videos_over_a_plate(tiny_runs, drawn_face, tmp_path)
 def test_a_list_is_made_again_when_the_background_changes(talking_face, picture, tmp_path):
     talking_face.matte = LeftIsPerson()
     Image.fromarray(picture).save(tmp_path / "me.png")
-    job = Job(name="one", row="vasa", image="me.png", audio="a.wav")
-    carried, plate = (
-        JobRunner(talking_face, InferRun(background=kind), tmp_path) for kind in ("carried", "plate")
-    )
-    assert carried._prepared(job).backdrop is None and plate._prepared(job).backdrop is not None
-    assert "background" not in carried.stamp(job)["made_by"]
-    assert plate.stamp(job)["made_by"]["background"] == "plate"
+    soundfile.write(tmp_path / "a.wav", np.zeros(1600), 16_000)
+    write_jobs(tmp_path / "jobs.jsonl", [job_of(name="one", row="vasa", image="me.png", audio="a.wav")])
+    job_file, seen = tmp_path / "vasa" / "one.job.json", []
+    for kind in ("carried", "plate", "plate"):
+        (video,) = run_list(InferRun(list=tmp_path / "jobs.jsonl", background=kind), talking_face)
+        seen.append((video.stat().st_mtime_ns, json.loads(job_file.read_text())["made_by"].get("background")))
+    assert [kind for _, kind in seen] == [None, "plate", "plate"]
+    assert seen[0][0] != seen[1][0] == seen[2][0]

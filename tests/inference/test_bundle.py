@@ -112,3 +112,41 @@ def test_damaged_folders_are_refused_in_one_sentence(bundled, change, words):
 def test_missing_runs_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="face.safetensors does not exist"):
         bundle(BundleRun(face=tmp_path, motion=tmp_path, output=tmp_path / "demo"))
+
+
+@pytest.fixture
+def student(runs, tmp_path):
+    """A run folder of what passes for a student of the tiny motion model."""
+    teacher = load_weights(runs / "motion.safetensors")
+    motion = {**teacher.config["motion"], "sampler": {"name": "ddim", "steps": 2}}
+    motion["sampler"] |= {"baked": True, "guidance": {"audio": 0.5}}
+    folder = tmp_path / "student"
+    folder.mkdir()
+    config = {**teacher.config, "motion": motion}
+    save_weights(folder / "motion.safetensors", teacher.tensors, config, {"model": "motion", "steps": 7})
+    return folder
+
+
+def test_a_student_travels_with_its_teacher_and_makes_the_motion_when_asked(
+    runs, student, tmp_path, drawn_face
+):
+    run = BundleRun(face=runs, motion=runs / "motion.safetensors", student=student, output=tmp_path / "both")
+    folder = bundle(run)
+    assert "2 evaluations a window" in (folder / "README.md").read_text()
+    slow = load(folder)
+    fast = TalkingFace.from_pretrained(folder, "cpu", DetectorConfig(landmarks=None), fast=True)
+    assert (slow.motion.config.sampler.baked, fast.motion.config.sampler.baked) == (False, True)
+    assert fast.checkpoint["motion_sha256"] == fast.checkpoint["student_sha256"]
+    waveform = np.sin(np.arange(8_000) / 7).astype(np.float32)
+    assert len(list(fast.generate(drawn_face, waveform, 16_000, allow_centre_crop=True))) == 13
+    with pytest.raises(ValueError, match="learned to make in 2 steps"):
+        fast.generate(drawn_face, waveform, 16_000, allow_centre_crop=True, steps=9)
+    bundle(BundleRun(face=runs, motion=runs / "motion.safetensors", output=folder))
+    with pytest.raises(FileNotFoundError, match="fast=true"):
+        TalkingFace.from_pretrained(folder, "cpu", DetectorConfig(landmarks=None), fast=True)
+
+
+def test_what_is_no_student_is_not_bundled_as_one(runs, tmp_path):
+    motion = runs / "motion.safetensors"
+    with pytest.raises(CheckpointError, match="no student"):
+        bundle(BundleRun(face=runs, motion=motion, student=motion, output=tmp_path / "both"))

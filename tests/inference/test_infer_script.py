@@ -40,12 +40,17 @@ def infer(root):
 def test_without_picture_and_sound_a_synthetic_person_speaks(infer, checkpoint, work_folder):
     infer([f"checkpoint={checkpoint}", "seconds=0.4", "size=64"])
     made = work_folder / "outputs" / "demo"
-    assert sorted(path.name for path in made.iterdir()) == ["contact_sheet.png", "demo.mp4", "report.json"]
+    assert sorted(path.name for path in made.iterdir()) == [
+        "INTENDED_USE.md",
+        "contact_sheet.png",
+        "demo.mp4",
+        "demo.provenance.json",
+    ]
     frames = list(VideoReader(made / "demo.mp4"))
     assert (len(frames), frames[0].shape) == (10, (64, 64, 3))
-    report = json.loads((made / "report.json").read_text())
+    report = json.loads((made / "demo.provenance.json").read_text())
     assert report["face"]["found_by"] == "drawn"
-    assert report["image"]["made"] == report["audio"]["made"] == "synthetic"
+    assert {known["made"] for known in report["inputs"].values()} == {"synthetic"}
 
 
 @pytest.mark.parametrize(
@@ -60,11 +65,13 @@ def test_without_picture_and_sound_a_synthetic_person_speaks(infer, checkpoint, 
         (["output=o.gif"], "wanted a name ending in .mp4"),
         (["size=77"], "size is 77; wanted an even number"),
         (["pose=sideways"], "pose is 'sideways'; wanted one of relative, absolute"),
+        (["image=tiny.png", "checkpoint=CHECKPOINT", "audio=a.wav"], "image 'tiny.png': no face was found"),
         (["image=grey.png", "checkpoint=CHECKPOINT", "audio=a.wav"], "image 'grey.png': no face was found"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_1(infer, checkpoint, work_folder, capsys, arguments, words):
     Image.new("RGB", (128, 128), (99, 99, 99)).save("grey.png")
+    Image.new("RGB", (16, 16), (99, 99, 99)).save("tiny.png")
     soundfile.write("a.wav", np.zeros(1600, np.float32), 16_000)
     before = sorted(work_folder.rglob("*"))
     with pytest.raises(SystemExit) as stopped:

@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 
 from vasa.audio import fit_length, resample
+from vasa.inference.asked import asked_of
+from vasa.inference.config import InferRun
 from vasa.inference.controls import emotion_weights
-from vasa.inference.pipeline import FEATURE_CHUNK_S, feature_chunks
+from vasa.inference.features import FEATURE_CHUNK_S, feature_chunks
 from vasa.inference.retarget import Retargeter
 from vasa.pretrained.config import SpeechConfig
 from vasa.pretrained.speech import build_speech_encoder
@@ -156,6 +158,20 @@ def test_conditions_guidance_and_steps_reach_the_motion_model(talking_face, pict
     assert seen["conditions"].emotion[0].tolist() == [0.25, 0.5, 0, 0.25, 0, 0, 0, 0]
     assert seen["steps"] == 7
     assert seen["guidance"] == {"audio": 0.125, "gaze": 1.0, "distance": 0.0, "emotion": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("emotion", "neutral", "heard"),
+    [("auto", True, True), ("auto", False, False), ("none", True, False), ("neutral", False, True)],
+)
+def test_without_an_emotion_the_model_hears_what_its_own_config_says(
+    talking_face, picture, emotion, neutral, heard
+):
+    talking_face.motion.config.sampler.neutral = neutral
+    list(talking_face.generate(picture, sound(0.2), 16_000, emotion=emotion))
+    said = talking_face.motion.seen["conditions"].emotion
+    assert (said is not None) == heard
+    assert asked_of(InferRun(emotion=emotion)).conditions(neutral).emotion is None or heard
 
 
 def test_an_emotion_is_a_name_a_mixture_or_a_dict():

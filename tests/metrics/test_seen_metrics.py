@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from vasa.metrics.blinks import count_blinks
 from vasa.metrics.capp import HOP, CappMetric
-from vasa.metrics.controls import ControlsMetric, emotion_weights, summarise_controls
+from vasa.metrics.controls import ControlsMetric, beyond_judges, emotion_weights, summarise_controls
 from vasa.metrics.identity import IdentityMetric, by_judge
 from vasa.metrics.liveliness import (
     LivelinessMetric,
     SeedSpread,
-    count_blinks,
     spread_over_seeds,
     tracks,
 )
@@ -281,6 +281,7 @@ def _obeying(asked: dict, leak: float = 0.0) -> dict[str, float]:
     """What is seen where a job is obeyed to the letter, but for a gaze whose yaw drags its pitch along."""
     pose, controls = torch.zeros(30, 6), torch.zeros(30, 11)
     yaw, pitch = asked.get("gaze_yaw", 0), asked.get("gaze_pitch", 0)
+    pose[:, :3] = torch.tensor([math.radians(asked.get(f"head_{n}", 0)) for n in ("yaw", "pitch", "roll")])
     controls[:, 0], controls[:, 1] = math.radians(yaw), math.radians(pitch + leak * yaw)
     pose[:, 5] = -math.log(asked.get("distance", 1))
     felt = torch.from_numpy(emotion_weights(asked.get("emotion", {}))).float()
@@ -292,6 +293,7 @@ SWEEPS = [
     *({"gaze_yaw": v, "seed": 3} for v in (-20, -10, 0, 10, 20)),
     *({"gaze_pitch": v} for v in (-15, 0, 15)),
     *({"distance": v} for v in (0.8, 1.0, 1.25)),
+    *({"head_yaw": v} for v in (-15, 0, 15)),
     *({"emotion": v} for v in ("happy", "happy:0.5", {"sad": 0.7}, "anger", "neutral")),
 ]
 
@@ -301,7 +303,7 @@ def test_ideal_clips_have_no_error_full_monotony_and_no_leak() -> None:
     assert columns[0]["gaze_yaw_seen"] == pytest.approx(-20, abs=1e-3)
     assert "gaze_pitch_error" not in columns[0] and columns[0]["gaze_yaw_error"] == pytest.approx(0, abs=1e-3)
     found = summarise_controls(SWEEPS, columns)
-    for name in ("gaze_yaw", "gaze_pitch", "distance", "emotion"):
+    for name in ("gaze_yaw", "gaze_pitch", "distance", "head_yaw", "emotion"):
         assert found[f"{name}_error"] == pytest.approx(0, abs=1e-3)
         assert found[f"{name}_monotony"] == pytest.approx(1, abs=1e-6)
         assert found[f"{name}_leak"] == pytest.approx(0, abs=1e-4)
@@ -322,9 +324,45 @@ def test_a_leak_is_found_in_sweeps_and_in_jobs_that_vary_everything() -> None:
         # 40 degrees asked for move the pitch by 10 of its 40.1
         assert found["gaze_yaw_leak"] == pytest.approx(0.25, abs=0.015)
         assert found["distance_leak"] < 1e-3
+        assert found["gaze_yaw_leak_into_gaze_pitch"] == found["gaze_yaw_leak"]
+        assert found["gaze_yaw_leak_into_distance"] < 1e-3
         assert found["gaze_yaw_monotony"] == pytest.approx(1)
     disobeyed = summarise_controls(mixed, [_obeying({"gaze_yaw": -asked["gaze_yaw"]}) for asked in mixed])
     assert disobeyed["gaze_yaw_monotony"] == pytest.approx(-1) and disobeyed["distance_monotony"] == 0
+
+
+def test_turns_are_seen_from_the_portraits_own_bearing() -> None:
+    made, own = torch.zeros(30, 6), torch.zeros(1, 6)
+    made[:, 0], own[:, 0], own[:, 2] = math.radians(12), math.radians(5), math.radians(-4)
+    metric = ControlsMetric(seen(look(made), felt=torch.eye(8)[0]), seen(look(made), look(own)))
+    asked = {"head_yaw": 10, "head_roll": 4}
+    found = metric.measure(EvalClip(name="a", frames=frames(30), portrait=frames(1, 1)[0], asked=asked))
+    assert found["head_yaw_error"] == pytest.approx(3, abs=1e-3)
+    assert found["head_roll_error"] == pytest.approx(0, abs=1e-3)
+
+
+def test_blinks_are_counted_where_a_rate_is_asked_for() -> None:
+    controls = torch.zeros(250, 11)
+    controls[:, 2] = controls[:, 3] = _blinking(250, [20, 80, 140, 200])
+    metric = _controls(look(torch.zeros(250, 6), controls), torch.eye(8)[0])
+    found = metric.measure(EvalClip(name="a", frames=frames(250), asked={"blink_rate": 30}))
+    assert found["blink_rate_seen"] == pytest.approx(24) and found["blink_rate_error"] == pytest.approx(6)
+    other = {**found, "blink_rate_seen": 9.0}
+    row = metric.of_row([{"blink_rate": 30}, {"blink_rate": 10}, {"gaze_yaw": 3}], [found, other, found])
+    assert row["blink_rate_monotony"] == pytest.approx(1)
+
+
+def test_what_judges_get_wrong_is_no_fault_of_a_row() -> None:
+    made = [{"gaze_yaw_error": 5.0}, {"gaze_yaw_error": 3.0}]
+    made += [{"happy_recognised": 1.0}, {"happy_recognised": 0.0}, {"fear_recognised": 0.0}]
+    true = [{"gaze_yaw_error": 1.0}, {"happy_recognised": 1.0}, {"fear_recognised": 0.0}]
+    found = beyond_judges(made, true)
+    assert found["gaze_yaw_beyond"] == pytest.approx(3)
+    assert found["recognised"] == pytest.approx(0.25)
+    assert found["recognised_readable"] == pytest.approx(0.5) and found["num_readable"] == 1
+    happy = _obeying({"emotion": "happy"})
+    assert happy["happy_recognised"] == 1 and "sad_recognised" not in happy
+    assert "happy_recognised" not in _obeying({"emotion": "happy:0.5"})
 
 
 def test_a_distance_is_the_portraits_times_what_was_asked_and_needs_square_frames() -> None:

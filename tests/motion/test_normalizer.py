@@ -65,10 +65,11 @@ def test_statistics_of_another_width_or_not_finite_are_refused() -> None:
         normalizer.set_statistics({**statistics(), "features_std": torch.full((3,), torch.nan)})
 
 
-def test_default_conditions_look_ahead_at_the_mean_distance_and_are_neutral() -> None:
+def test_default_conditions_look_ahead_at_the_mean_distance_without_an_emotion_or_neutral() -> None:
     normalizer = Normalizer(LAYOUT, 3)
     normalizer.set_statistics(statistics())
-    got = normalizer.normalise_conditions(normalizer.default_conditions())
+    assert normalizer.default_conditions().emotion is None
+    got = normalizer.normalise_conditions(normalizer.default_conditions(neutral=True))
     assert not got.gaze.any() and not got.distance.any()
     assert got.emotion.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]]
     nothing = normalizer.normalise_conditions(Conditions())

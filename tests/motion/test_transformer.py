@@ -61,14 +61,45 @@ def test_each_condition_learns_its_own_null() -> None:
 def test_padded_frames_reach_no_output_and_get_no_gradient() -> None:
     for audio_as_tokens in (False, True):
         model, c = tiny(audio_as_tokens), conditions()
-        valid = torch.arange(W).expand(2, W) < 7
+        valid = (torch.arange(-K, W).expand(2, K + W) < 7) & (torch.arange(-K, W) >= -2)
         x_t = torch.randn(2, W, E, requires_grad=True)
         c.audio.requires_grad_(True)
+        c.history.requires_grad_(True)
         model(x_t, torch.tensor([3, 700]), c, valid)[:, :7].square().sum().backward()
         assert bool((x_t.grad[:, :7].abs().sum(-1) > 0).all()) and bool(
             (c.audio.grad[:, :7].abs().sum(-1) > 0).all()
         )
         assert not x_t.grad[:, 7:].any() and not c.audio.grad[:, 7:].any()
+        assert c.history.grad[:, -2:].any() and not c.history.grad[:, :-2].any()
+
+
+@pytest.mark.parametrize("audio_as_tokens", [False, True])
+def test_a_shorter_window_and_history_are_the_whole_ones_with_padding(audio_as_tokens: bool) -> None:
+    torch.manual_seed(0)
+    net = TransformerConfig(
+        width=32,
+        num_layers=2,
+        num_heads=2,
+        feedforward=64,
+        audio_as_tokens=audio_as_tokens,
+        audio_context_layers=2,
+        local_kernel=3,
+    )
+    model = MotionTransformer(MotionConfig(window_frames=W, history_frames=K, transformer=net), E, A)
+    nn.init.normal_(model.motion_out.weight, std=0.1)
+    c, x_t, t = conditions(), torch.randn(2, W, E), torch.tensor([3, 400])
+    w, k = 6, 3
+    valid = (torch.arange(-K, W).expand(2, K + W) < w) & (torch.arange(-K, W) >= -k)
+    short = replace(
+        c,
+        audio=c.audio[:, :w],
+        has_audio=c.has_audio[:, :w],
+        history=c.history[:, -k:],
+        history_audio=c.history_audio[:, -k:],
+    )
+    torch.testing.assert_close(
+        model(x_t[:, :w], t, short), model(x_t, t, c, valid)[:, :w], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_our_block_equals_pytorchs() -> None:
@@ -103,8 +134,8 @@ def test_the_local_convolution_reaches_neighbours_of_its_own_stream_only() -> No
         assert set(gradient[0].abs().sum(-1).nonzero().flatten().tolist()) == reached
 
 
-def test_a_window_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="windows of 10"):
+def test_a_window_of_more_frames_than_learned_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most 10 after 4"):
         tiny()(torch.zeros(1, W + 1, E), torch.zeros(1), conditions(1))
 
 

@@ -117,6 +117,82 @@ def test_the_last_window_knows_where_the_sound_ends(generator: MotionGenerator) 
     assert not torch.allclose(run(generator, sound), run(generator, silence)[: W - 3])
 
 
+@pytest.mark.parametrize("length", [1, 5, 6, 7, 3 * W + 7])
+@pytest.mark.parametrize("sizes", [[1], [6], [100]])
+def test_short_windows_with_lookahead_make_every_frame_once(
+    generator: MotionGenerator, length: int, sizes: list[int]
+) -> None:
+    options = {"window_frames": 6, "lookahead_frames": 2}
+    sound = features(length)
+    whole = run(generator, sound, **options)
+    assert whole.shape == (length, E)
+    pieces = iter(sound.split(sizes[0]))
+    assert torch.equal(run(generator, pieces, **options), whole)
+    chunks = list(
+        generator.generate(sound, CONTROLS, generator=torch.Generator(), num_frames=length, **options)
+    )
+    assert all(len(chunk) == 4 for chunk in chunks[:-1])
+
+
+def test_frames_hear_the_lookahead_and_no_more(generator: MotionGenerator) -> None:
+    """What is given out of a window depends on its own sound and on the frames drawn after it alone."""
+    options = {"window_frames": 6, "lookahead_frames": 2}
+    sound = features(2 * W)
+    first = run(generator, sound, **options)
+    for changed, same in ((5, 0), (6, 4)):
+        other = sound.clone()
+        other[changed] += 1
+        got = run(generator, other, **options)
+        assert torch.equal(got[:same], first[:same])
+        assert not torch.equal(got[same : same + 4], first[same : same + 4])
+
+
+def test_windows_that_cannot_be_drawn_are_refused(generator: MotionGenerator) -> None:
+    with pytest.raises(ValueError, match="wanted 2 to 10"):
+        run(generator, features(W), window_frames=W + 1)
+    with pytest.raises(ValueError, match="lookahead_frames=5"):
+        run(generator, features(W), window_frames=6, lookahead_frames=5)
+
+
+def test_a_condition_that_was_never_learned_is_never_shown() -> None:
+    """Its input layer is as it was drawn: what it says means nothing."""
+    model = make_model()
+    model.config.dropout.gaze = model.config.dropout.history = 1.0
+    ignorant = MotionGenerator(model, {"kind": "logmel"}, "some face")
+    sound = features(2 * W)
+
+    def drawn(conditions: Conditions) -> Tensor:
+        made = ignorant.generate(sound, conditions, generator=torch.Generator().manual_seed(0))
+        return torch.cat(list(made))
+
+    straight, aside = (Conditions(gaze=torch.tensor([[g, 0.0]])) for g in (0.0, 0.3))
+    assert torch.equal(drawn(straight), drawn(aside))
+    far = Conditions(gaze=straight.gaze, distance=torch.tensor([[1.3]]))
+    assert not torch.equal(drawn(straight), drawn(far))
+
+
+def test_unknown_guidance_is_refused(generator: MotionGenerator) -> None:
+    with pytest.raises(ValueError, match="pose"):
+        run(generator, features(W), guidance={"pose": 1.0})
+
+
+def test_controls_may_change_from_window_to_window(generator: MotionGenerator) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def track(first: int, stop: int) -> Conditions:
+        asked.append((first, stop))
+        return Conditions(gaze=torch.full((1, 2), 0.3 if first >= W else 0.0))
+
+    def drawn(controls) -> Tensor:
+        source = generator.generate(features(2 * W), controls, generator=torch.Generator().manual_seed(0))
+        return torch.cat(list(source))
+
+    changing = drawn(track)
+    assert asked == [(0, W), (W, 2 * W)]
+    constant = drawn(Conditions(gaze=torch.zeros(1, 2)))
+    assert torch.equal(changing[:W], constant[:W]) and not torch.equal(changing[W:], constant[W:])
+
+
 def test_many_clips_at_once_equal_one_by_one(generator: MotionGenerator) -> None:
     sounds = torch.stack([features(2 * W + 3), features(2 * W + 3).flip(0)])
     seeds = [torch.Generator().manual_seed(s) for s in (1, 2)]

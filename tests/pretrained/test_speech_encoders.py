@@ -11,7 +11,14 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Mode
 
 from vasa.audio import align_features
 from vasa.pretrained.config import SpeechConfig
-from vasa.pretrained.speech import NUM_MELS, Reference, SpeechEncoder, build_speech_encoder, mel_filters
+from vasa.pretrained.speech import (
+    NUM_MELS,
+    Reference,
+    SpeechEncoder,
+    build_speech_encoder,
+    features_as_heard_live,
+    mel_filters,
+)
 from vasa.records import AUDIO_HZ, SAMPLES_PER_FRAME
 
 TINY = {
@@ -178,3 +185,32 @@ def test_stereo_is_refused(folders: dict[str, Path]) -> None:
     for kind in ("logmel", "wav2vec2"):
         with pytest.raises(ValueError, match=r"wanted mono \(N,\)"):
             encoder(kind, folders).features(np.zeros((2, 16_000), np.float32), 25)
+
+
+def test_live_speech_differs_from_the_whole_only_where_its_encoder_looks_ahead(
+    folders: dict[str, Path],
+) -> None:
+    wave = sound(2.0)
+    mels = encoder("logmel", folders)
+    live = features_as_heard_live(mels, wave, 50, piece=7, left=5, right=1)
+    torch.testing.assert_close(live, mels.features(wave, 50), rtol=1e-4, atol=1e-4)
+    attending = encoder("wav2vec2", folders)
+    whole = attending.features(wave, 50, attending.reference([wave]))
+    assert torch.equal(features_as_heard_live(attending, wave, 50, piece=50, left=0, right=0), whole)
+    live = features_as_heard_live(attending, wave, 50, piece=7, left=5, right=1)
+    assert live.shape == whole.shape and not torch.allclose(live, whole, atol=1e-3)
+
+
+def test_live_speech_is_not_changed_by_what_comes_later(folders: dict[str, Path]) -> None:
+    model = encoder("wav2vec2", folders)
+    wave = sound(2.0)
+    later = wave.copy()
+    later[20 * SAMPLES_PER_FRAME :] *= np.float32(-1)
+
+    def live(heard: np.ndarray) -> torch.Tensor:
+        return features_as_heard_live(
+            model, heard, 50, piece=10, left=5, right=0, reference=Reference(0.0, 1.0)
+        )
+
+    assert torch.equal(live(wave)[:20], live(later)[:20])
+    assert not torch.equal(live(wave)[20:], live(later)[20:])

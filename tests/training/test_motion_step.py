@@ -5,56 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from motion_caches import DYNAMICS, FRAMES, A, make_cache, tiny_run
 
 from vasa.checkpoint import load_weights
 from vasa.config import load
-from vasa.data.latent_cache import CacheError, CacheHeader, EncodedClip, LatentCache, LatentCacheWriter
+from vasa.data.latent_cache import CacheError, LatentCache
 from vasa.data.motion_windows import MotionWindows
 from vasa.motion.config import MotionConfig
 from vasa.motion.diffusion import MotionDiffusion
 from vasa.motion.transformer import MotionTransformer
 from vasa.motion.windows import MotionGenerator
-from vasa.training.motion_config import TrainMotionRun
 from vasa.training.motion_report import MotionReport, Tracks, track_scores
 from vasa.training.motion_step import MotionBatch, MotionStep
 from vasa.training.train_motion import train_motion
-
-A, DYNAMICS, FRAMES = 6, 4, 30
-
-
-def make_cache(
-    folder: Path, face_hash: str = "f" * 64, kind: str = "logmel", num_clips: int = 3
-) -> LatentCache:
-    """Clips whose motion is a smooth function of their sound."""
-    header = CacheHeader(
-        face_hash=face_hash,
-        dynamics_dim=DYNAMICS,
-        audio_dim=A,
-        num_variants=1,
-        audio={"kind": kind},
-        source={},
-    )
-    writer, clips = LatentCacheWriter(folder, header), []
-    mixing = torch.randn(A, 6 + DYNAMICS, generator=torch.Generator().manual_seed(99))
-    for index in range(num_clips):
-        g = torch.Generator().manual_seed(index)
-        sound = torch.randn(FRAMES, A, generator=g).cumsum(0) / 4
-        motion = (sound @ mixing).tanh()
-        gaze, distance, emotion = (
-            torch.randn(2, generator=g),
-            torch.tensor(1.0 + index / 10),
-            torch.eye(8)[index],
-        )
-        clips.append(EncodedClip(f"clip{index}", motion, sound[None], gaze, distance, emotion))
-    writer.write(0, clips)
-    writer.finish(1)
-    return LatentCache(folder)
-
-
-def tiny_run(folder: Path, *arguments: str) -> TrainMotionRun:
-    """configs/train_motion.yaml at the tiny size, on caches in ``folder``."""
-    places = [f"cache={folder}/train", f"validation_cache={folder}/validation", f"run_dir={folder}/run"]
-    return load("train_motion", ["motion=tiny", "run=smoke", "validation_clips=2", *places, *arguments])
 
 
 def tiny_step(cache: LatentCache, batch_size: int = 4) -> MotionStep:
@@ -99,8 +62,8 @@ def test_draws_depend_on_the_position_and_not_on_the_batch(cache: LatentCache) -
 
 def test_diffusion_steps_and_noise_are_spread_as_they_should_be(cache: LatentCache) -> None:
     batch = tiny_step(cache, batch_size=1000).batch_at(0)
-    assert int(batch.t.min()) < 20 and int(batch.t.max()) > 980
-    assert abs(float(batch.t.float().mean()) - 499.5) < 4 * 289 / 1000**0.5  # standard errors of a uniform
+    assert int(batch.t.min()) < 20 and int(batch.t.max()) > 480
+    assert abs(float(batch.t.float().mean()) - 249.5) < 4 * 145 / 1000**0.5  # standard errors of a uniform
     assert abs(float(batch.noise.std()) - 1) < 0.02 and abs(float(batch.noise.mean())) < 0.02
     assert float(batch.uniform.min()) >= 0 and float(batch.uniform.max()) < 1
 
@@ -108,7 +71,7 @@ def test_diffusion_steps_and_noise_are_spread_as_they_should_be(cache: LatentCac
 def test_frames_outside_a_clip_give_no_gradient(tmp_path: Path) -> None:
     step = tiny_step(make_cache(tmp_path))
     batch = step.batch_at(0)
-    batch.windows.valid[:, 6:] = False
+    batch.windows.valid[:, -4:] = False  # of ten frames, after four of history
     batch.noise.requires_grad_(True)
     torch.nn.init.normal_(step.model.transformer.motion_out.weight, std=0.1)
     step.loss(batch, 0)["total"].backward()

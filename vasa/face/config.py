@@ -112,3 +112,31 @@ class FaceConfig:
     def volume_size(self) -> int:
         """Height and width of the appearance volume."""
         return self.size // self.appearance_stride // 2 ** (len(self.appearance_widths) - 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class PersonConfig:
+    """What is kept of one person beside a face space (face/volumetric/person.py). Sizes chosen for a CPU."""
+
+    frames: int = 48  # frames of the person's video that are kept, at most
+    size: int = 384  # px of each, at most: the largest side of the videos that are made of them
+    near: int = 2  # kept frames that a picture's upper part is made of at once, and as many its lower part
+    source_width: int = 16  # channels that look at each of them
+    widths: list[int] = field(default_factory=lambda: [32, 64, 96])  # of the refiner, one halving each
+    residual_flow_px: float = 4.0  # bound of the learned residual flow, in pixels of the network's size
+    pose_weight: float = 4.0  # of a pose's difference against one of controls, when near frames are chosen
+
+    def __post_init__(self) -> None:
+        if self.frames < 2 or not 1 <= self.near < self.frames:
+            raise ValueError(
+                f"person.frames is {self.frames} and near {self.near}; wanted at least 2 frames and fewer "
+                f"near."
+            )
+        if self.size % 2 or not 32 <= self.size <= 1024:
+            raise ValueError(f"person.size is {self.size} px; wanted an even number from 32 to 1024.")
+        if len(self.widths) < 2 or min(*self.widths, self.source_width) < 4:
+            raise ValueError(
+                f"person.widths is {self.widths}, source_width {self.source_width}; wanted at least two, of "
+                f"4 "
+                "or more channels."
+            )

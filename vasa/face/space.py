@@ -22,17 +22,24 @@ class FaceSpace(Protocol):
     @property
     def size(self) -> int: ...
 
-    def encode(self, image: Tensor, points: Tensor | None = None, resting: float = 0.0) -> Any:
+    def encode(
+        self, image: Tensor, points: Tensor | None = None, resting: float = 0.0, speaking: bool = False
+    ) -> Any:
         """Portrait crop (1, 3, H, H) in [-1, 1] -> its appearance, opaque to the caller.
 
         points (1, 5, 2): where a detector saw eyes, nose tip and mouth corners, image coordinates. resting:
         share of the portrait's expression that counts as how this face looks at rest, 0 to 1, so that motion
-        is added to it.
+        is added to it. speaking: a frame of a video, whose lips are wherever they are; of a photograph, a
+        closed mouth is made out more finely.
         """
         ...
 
     def own_motion(self, appearance: Any) -> Tensor:
         """The raw motion (1, E) that shows the portrait as it is."""
+        ...
+
+    def hold_edges(self, appearance: Any) -> Any:
+        """The same appearance for frames that go on in a larger picture: at their edges nothing moves."""
         ...
 
     def motion(self, images: Tensor) -> Tensor:

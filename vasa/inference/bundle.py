@@ -1,8 +1,9 @@
-"""One checkpoint folder out of a stage-1 run and a stage-2 run: weights in half precision, what they are, and
+"""One checkpoint folder out of a stage-1 run and stage-2 runs: weights in half precision, what they are, and
 a card.
 
-The folder is what inference loads: face.safetensors, motion.safetensors, bundle.json, README.md. A motion
-model that was trained on another face space's motion is refused, because it would load and talk nonsense.
+The folder is what inference loads: face.safetensors, motion.safetensors, perhaps its student of few steps
+motion_fast.safetensors, bundle.json, README.md. A motion model that was trained on another face space's
+motion is refused, because it would load and talk nonsense.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 BUNDLE_FILE = "bundle.json"
 BUNDLE_FORMAT = 1
 FACE_FILE, MOTION_FILE, CARD_FILE = "face.safetensors", "motion.safetensors", "README.md"
+STUDENT_FILE = "motion_fast.safetensors"
 
 
 def bundle(config: BundleRun) -> Path:
@@ -40,29 +42,25 @@ def bundle(config: BundleRun) -> Path:
     be too large.
     """
     face_path, motion_path = _weights_file(config.face, FACE_FILE), _weights_file(config.motion, MOTION_FILE)
-    face, motion = load_weights(face_path), load_weights(motion_path)
-    original = content_hash(face_path, MOTION_ENCODERS)
-    wanted = motion.config.get("face_hash")
-    if wanted is None:
-        raise CheckpointError(
-            f"{motion_path} names no face space; wanted a motion model made by scripts/train_motion.py."
-        )
-    if wanted != original:
-        raise CheckpointError(
-            f"{motion_path} was trained on the motion of face {wanted[:12]}, but {face_path} is face "
-            f"{original[:12]}; "
-            "encode the motion with this face and train on it, or give the face it was trained with."
-        )
+    face, original = load_weights(face_path), content_hash(face_path, MOTION_ENCODERS)
+    motion = _motion(motion_path, face_path, original)
+    student = None
+    if config.student is not None:
+        student = _motion(_weights_file(config.student, MOTION_FILE), face_path, original)
+        _check_student(student, motion)
     config.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".bundle-", dir=config.output) as name:
         folder = Path(name)
         stored = save_weights(folder / FACE_FILE, face.tensors, face.config, face.meta, torch.float16)
         # halving the precision made them other encoders
         halved = content_hash(folder / FACE_FILE, MOTION_ENCODERS)
-        motion_config = {**motion.config, "face_hash": halved}
-        motion_stored = save_weights(
-            folder / MOTION_FILE, motion.tensors, motion_config, motion.meta, torch.float16
-        )
+        hashes = {}
+        for name, model in ((MOTION_FILE, motion), (STUDENT_FILE, student)):
+            if model is not None:
+                model_config = {**model.config, "face_hash": halved}
+                hashes[name] = save_weights(
+                    folder / name, model.tensors, model_config, model.meta, torch.float16
+                )
         megabytes = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
         if megabytes > config.max_megabytes:
             raise ValueError(
@@ -72,7 +70,8 @@ def bundle(config: BundleRun) -> Path:
         facts = {
             "format": BUNDLE_FORMAT,
             "face_sha256": stored,
-            "motion_sha256": motion_stored,
+            "motion_sha256": hashes[MOTION_FILE],
+            **({"student_sha256": hashes[STUDENT_FILE]} if student else {}),
             "trained_encoders_sha256": original,
             "speech": motion.config.get("audio", {}),
             "megabytes": round(megabytes, 2),
@@ -80,16 +79,47 @@ def bundle(config: BundleRun) -> Path:
         }
         (folder / BUNDLE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         (folder / CARD_FILE).write_text(
-            card(face, motion, facts, _results(config.results), config.notes), encoding="utf-8"
+            card(face, motion, facts, _results(config.results), config.notes, student), encoding="utf-8"
         )
-        for file in (FACE_FILE, MOTION_FILE, BUNDLE_FILE, CARD_FILE):
+        for file in (FACE_FILE, *hashes, BUNDLE_FILE, CARD_FILE):
             (folder / file).replace(config.output / file)
+        if student is None:
+            (config.output / STUDENT_FILE).unlink(missing_ok=True)
     log.info("Bundled %.1f MB into %s.", megabytes, config.output)
     return config.output
 
 
 def _weights_file(path: Path, name: str) -> Path:
     return path / name if path.is_dir() else path
+
+
+def _motion(path: Path, face_path: Path, encoders: str) -> Weights:
+    """A motion model of this face space. Raises: CheckpointError."""
+    motion = load_weights(path)
+    wanted = motion.config.get("face_hash")
+    if wanted is None:
+        raise CheckpointError(
+            f"{path} names no face space; wanted a motion model made by scripts/train_motion.py."
+        )
+    if wanted != encoders:
+        raise CheckpointError(
+            f"{path} was trained on the motion of face {wanted[:12]}, but {face_path} is face "
+            f"{encoders[:12]}; "
+            "encode the motion with this face and train on it, or give the face it was trained with."
+        )
+    return motion
+
+
+def _check_student(student: Weights, motion: Weights) -> None:
+    if not student.config["motion"]["sampler"].get("baked"):
+        raise CheckpointError(
+            f"{student.path} is no student; wanted a model made by train_motion.py experiment=motion_distill."
+        )
+    if student.config["audio"] != motion.config["audio"]:
+        raise CheckpointError(
+            f"{student.path} hears speech as {student.config['audio']}, {motion.path} as "
+            f"{motion.config['audio']}; wanted a student of this very model."
+        )
 
 
 def _results(path: Path | None) -> list[dict[str, Any]]:
@@ -110,7 +140,12 @@ def _results(path: Path | None) -> list[dict[str, Any]]:
 
 
 def card(
-    face: Weights, motion: Weights, facts: dict[str, Any], results: list[dict[str, Any]], notes: str = ""
+    face: Weights,
+    motion: Weights,
+    facts: dict[str, Any],
+    results: list[dict[str, Any]],
+    notes: str = "",
+    student: Weights | None = None,
 ) -> str:
     """The model card, in Markdown: what it is, what it saw, how long, its numbers, what it must not be used
     for.
@@ -133,6 +168,7 @@ def card(
         f"Stored in half precision, {facts['megabytes']} MB in all. Speech is heard through: "
         f"{_shown(facts['speech'])}.",
         "",
+        *(_of_student(student) if student else []),
         *([notes, ""] if notes else []),
         "## Numbers",
         "",
@@ -157,6 +193,16 @@ _USE = (
 )
 
 
+def _of_student(student: Weights) -> list[str]:
+    sampler = student.config["motion"]["sampler"]
+    return [
+        f"`{STUDENT_FILE}` is the motion model's student: {sampler['steps']} evaluations a window, in which "
+        f"its teacher's guidance ({_shown(sampler['guidance'])}) is contained; {student.meta.get('steps')} "
+        "steps of training. `fast=true` uses it.",
+        "",
+    ]
+
+
 def _meta_keys(face: Weights, motion: Weights) -> list[str]:
     return sorted({*face.meta, *motion.meta})
 
@@ -173,3 +219,23 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_shown(item)}" for key, item in value.items() if item is not None)
     return str(value).replace("|", "\\|")
+
+
+def read_bundle(folder: Path) -> dict[str, Any]:
+    """bundle.json of a checkpoint folder, checked."""
+    path = folder / BUNDLE_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"checkpoint {str(folder)!r} has no {BUNDLE_FILE}; give a folder made by scripts/bundle.py, "
+            "such as checkpoints/demo."
+        )
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        version = card["format"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); bundle the checkpoint again.") from error
+    if version != BUNDLE_FORMAT:
+        raise CheckpointError(
+            f"{path} has format {version}, this vasa reads {BUNDLE_FORMAT}; use the version that wrote it."
+        )
+    return card

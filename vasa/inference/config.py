@@ -11,6 +11,19 @@ from vasa.pretrained.config import DetectorConfig, MatteConfig
 
 POSES = ("relative", "absolute")
 BACKGROUNDS = ("carried", "plate")
+SWEEPS: dict[str, tuple[float | str, ...]] = {
+    "gaze_yaw": (-20.0, -10.0, 10.0, 20.0),
+    "gaze_pitch": (-12.0, -6.0, 6.0, 12.0),
+    "distance": (0.85, 1.15, 1.3),
+    "head_yaw": (-15.0, -7.0, 7.0, 15.0),
+    "head_pitch": (-10.0, 10.0),
+    "head_roll": (-10.0, 10.0),
+    "blink_rate": (0.0, 6.0, 15.0, 30.0),
+    "emotion": ("happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"),
+}
+"""What can be swept, and the values beside the default that it is given."""
+ONLY = ("all", "pose", "dynamics")
+KEPT = ("head", "eyes", "brows")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,22 +42,38 @@ class GuidanceOverride:
 
 
 @dataclass(kw_only=True, slots=True)
-class InferRun:
-    """One portrait, one sound file, one video."""
+class RegionFiles:
+    """Where the motion of a region comes from, if not from where all the rest does: a saved motion, or a
+    driving video. A shorter one is gone through back and forth."""
 
-    image: Path | None = None  # any picture Pillow opens; None: a synthetic portrait that no training saw
+    lips: Path | None = None
+    eyes: Path | None = None
+    brows: Path | None = None
+    head: Path | None = None
+
+    def as_dict(self) -> dict[str, Path]:
+        """Those that were given."""
+        given = {name: getattr(self, name) for name in ("lips", "eyes", "brows", "head")}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(kw_only=True, slots=True)
+class VideoOptions:
+    """What one video is asked to be. Each of these is also a column of a list of videos, by its dotted name:
+    an option added here is one at once."""
+
+    # any picture Pillow opens; None: the person that the checkpoint was made for (scripts/personalise.py), or
+    # a synthetic portrait that no training saw
+    image: Path | None = None
     audio: Path | None = None  # any sound that soundfile or PyAV opens; None: synthetic speech
-    jobs: Path | None = None  # a list of many videos, made by scripts/make_jobs.py, instead of one
     output: Path | None = None  # .mp4; None: outputs/demo/demo.mp4, or in outputs/ under the picture's name
-    checkpoint: Path = Path(
-        "checkpoints/demo"
-    )  # folder with face.safetensors, motion.safetensors and bundle.json
-    device: str = "auto"  # auto, cpu, cuda or mps
 
     gaze_yaw: float = 0.0  # degrees, away from the portrait's own gaze; > 0 looks to the viewer's right
     gaze_pitch: float = 0.0  # degrees; > 0 looks up
     distance: float = 1.0  # of the head from the camera; 1 is the portrait's own framing; 0.7 near to 1.4 far
-    emotion: str = "neutral"  # a name, or a mixture such as happy:0.7+surprise:0.3
+    # a name, or a mixture such as happy:0.7+surprise:0.3; none: what the sound suggests; auto: as the motion
+    # model's own config has it, neutral or none
+    emotion: str = "auto"
     keep_expression: float = 1.0  # how much of the portrait's own resting face is kept, 0 to 1
     pose: str = (
         "relative"  # relative: motion is added to the portrait's own pose; absolute: it replaces that pose
@@ -54,19 +83,34 @@ class InferRun:
     # and frames laid over it by their mattes, which takes time
     background: str = "carried"
 
+    # Controls that change with time, the head and the lids (docs/controls.md)
+    controls: Path | None = (
+        None  # .csv or .json of times and values; its columns replace options of that name
+    )
+    head_motion: float = 1.0  # share of the head's own movement that is kept, 0 (still) to 2
+    head_yaw: float = 0.0  # degrees that the head is turned by; > 0 to the viewer's right
+    head_pitch: float = 0.0  # degrees; > 0 up
+    head_roll: float = 0.0  # degrees; > 0 counter-clockwise
+    head_range: float = 12.0  # degrees that the head's bearing may wander from the portrait's in a long talk
+    blink_rate: float | None = None  # blinks a minute; None: as the motion model makes them; 0: none
+
+    # Motion from elsewhere than speech, and what becomes of it (docs/editing.md)
+    driving: Path | None = None  # a video whose head and face are followed; its sound is heard, or audio's
+    motion: Path | None = None  # a motion saved by save_motion, shown again; audio is only heard
+    regions: RegionFiles = field(default_factory=RegionFiles)
+    only: str = "all"  # all; or the head's motion alone: pose; or the face's: dynamics
+    keep: str = "head+eyes+brows"  # of an image that is a video: what stays as it is; the rest speaks
+    paste: bool = False  # the video shows the whole picture, and the face moves in it
+    save_motion: bool = False  # writes the motion beside the video: .motion.safetensors
+    motion_csv: bool = False  # writes it as a table: .motion.csv
+
     seed: int = 0  # of everything random
     steps: int | None = None  # sampling steps; None: the checkpoint's
     guidance: GuidanceOverride = field(default_factory=GuidanceOverride)
     size: int = 512  # px, largest side of the video; smaller faces keep their own resolution
-    batch_frames: int = 8  # frames rendered at once
-    # CPU threads of torch: a frame is too small to gain much from more, and on a busy machine more lose a lot
-    threads: int = 1
-    workers: int = 1  # processes that make the videos of a list at once
     seconds: float = 10.0  # of synthetic speech where no audio is given
 
     allow_centre_crop: bool = False  # use the middle of a picture in which no face is found
-    detector: DetectorConfig = field(default_factory=DetectorConfig)
-    matte: MatteConfig = field(default_factory=MatteConfig)
 
     def __post_init__(self) -> None:
         if self.size % 2 or not 32 <= self.size <= 2048:
@@ -77,16 +121,106 @@ class InferRun:
             raise ValueError(f"background is {self.background!r}; wanted one of {', '.join(BACKGROUNDS)}.")
         if not 0 <= self.keep_expression <= 1:
             raise ValueError(f"keep_expression is {self.keep_expression:g}; wanted 0 to 1.")
+        if not 1 <= self.head_range <= 90:
+            raise ValueError(f"head_range is {self.head_range:g} degrees; wanted 1 to 90.")
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps is {self.steps}; wanted at least 1.")
-        if min(self.threads, self.workers) < 1:
-            raise ValueError(f"threads is {self.threads}, workers {self.workers}; wanted at least 1.")
-        if self.batch_frames < 1:
-            raise ValueError(f"batch_frames is {self.batch_frames}; wanted at least 1.")
         if not 0.04 <= self.seconds <= 3600:
             raise ValueError(f"seconds is {self.seconds}; wanted 0.04 to 3600.")
-        if self.jobs is not None and (self.image or self.audio or self.output):
-            raise ValueError(f"jobs={self.jobs} comes with image, audio or output; a list names its own.")
+        self._check_editing()
+
+    def _check_editing(self) -> None:
+        if self.only not in ONLY:
+            raise ValueError(f"only is {self.only!r}; wanted one of {', '.join(ONLY)}.")
+        unknown = set(self.kept) - set(KEPT)
+        if unknown:
+            raise ValueError(f"keep names {', '.join(sorted(unknown))}; wanted some of {'+'.join(KEPT)}.")
+        if self.driving is not None and self.motion is not None:
+            raise ValueError(
+                f"driving={self.driving} comes with motion={self.motion}; give one, and regions of the other."
+            )
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """What ``keep`` names."""
+        return tuple(name for name in self.keep.split("+") if name)
+
+
+@dataclass(kw_only=True, slots=True)
+class InferRun(VideoOptions):
+    """One portrait, one sound file, one video; or, from a list, many."""
+
+    checkpoint: Path = Path(
+        "checkpoints/demo"
+    )  # folder with face.safetensors, motion.safetensors and bundle.json
+    device: str = "auto"  # auto, cpu, cuda or mps
+    fast: bool = False  # the motion model's student of few evaluations makes the motion, where there is one
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    matte: MatteConfig = field(default_factory=MatteConfig)
+
+    # Many videos: CSV or JSON lines, a row for each, whose columns are options of one video. What is given
+    # beside the list holds for every row that does not say otherwise.
+    list: Path | None = None
+    out: Path | None = None  # folder of the list's videos; None: the list's own
+    sweep: str | None = (
+        None  # one control at several values instead of one video, into out (docs/controls.md)
+    )
+    workers: int = 1  # processes that make the videos of a list at once
+    batch_frames: int = 8  # frames rendered at once; fewer are filled up, so that a frame never depends on it
+    # CPU threads of torch in each process: a frame is too small to gain much from more, and on a busy machine
+    # more lose a lot
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        VideoOptions.__post_init__(self)
+        if min(self.threads, self.workers, self.batch_frames) < 1:
+            raise ValueError(
+                f"threads is {self.threads}, workers {self.workers}, batch_frames {self.batch_frames}; "
+                "wanted at least 1 of each."
+            )
+        if self.list is not None and self.output is not None:
+            raise ValueError(
+                f"output={self.output} comes with list={self.list}; name the videos' folder by out= and each "
+                "video by a column output."
+            )
+        if self.sweep is not None:
+            self._check_sweep()
+        elif self.list is None and self.out is not None:
+            raise ValueError(f"out={self.out} comes without a list; name the one video by output=.")
+
+    def _check_sweep(self) -> None:
+        if self.sweep not in SWEEPS:
+            raise ValueError(f"sweep is {self.sweep!r}; wanted one of {', '.join(SWEEPS)}.")
+        if self.list is not None or self.output is not None or self.out is None:
+            raise ValueError(f"sweep={self.sweep} makes a folder of videos; name it by out=, and no other.")
+
+
+@dataclass(kw_only=True, slots=True)
+class VerifyRun:
+    """What a video says of its origin, and whether that is true of these pictures and this sound."""
+
+    video: Path  # any video file
+    sidecars: Path | None = None  # folder searched for its .provenance.json; None: the video's own
+
+
+@dataclass(kw_only=True, slots=True)
+class RegionLeakRun:
+    """What changes elsewhere when one region of a face comes from another motion."""
+
+    checkpoint: Path = Path("checkpoints/demo")
+    judges: Path = Path("checkpoints/judges")
+    device: str = "auto"
+    num_people: int = 8
+    first_person: int = 2_900_000  # of the test split
+    seconds: float = 2.0  # of each one's speech; every second frame is looked at
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.num_people, self.threads) < 1 or self.seconds < 1:
+            raise ValueError(
+                f"num_people is {self.num_people}, threads {self.threads}, seconds {self.seconds:g}; wanted "
+                "at least 1 of each."
+            )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -95,6 +229,8 @@ class BundleRun:
 
     face: Path = Path("checkpoints/face/demo")  # run folder, or its face.safetensors
     motion: Path = Path("checkpoints/motion/demo")  # run folder, or its motion.safetensors
+    # run folder, or its motion.safetensors, of a student of that motion model; None: there is none
+    student: Path | None = None
     output: Path = Path("checkpoints/demo")
     results: Path | None = None  # JSON of measured numbers that the card shows; None: none were measured
     notes: str = ""  # of the card: on what hardware it was trained, for how long, and what is amiss
@@ -117,8 +253,11 @@ class MakeJobsRun:
     num_clips: int = 24  # of each person
     min_seconds: float = 0.0  # of real clips; shorter ones are not drawn
     seconds: float = 4.0  # of each clip, at most
-    samples: int = 3  # seeds for each sound, averaged by the table as VASA-1 does
+    samples: int = 3  # seeds for each sound, averaged by the table as VASA-1 does; 0: no speech, no baselines
     sweeps: int = 2  # clips that every control is swept on
+    # further rows of the same clips: name of the row -> options of infer.py, as in {quick: [steps=5]}
+    variants: dict[str, list[str]] = field(default_factory=dict)
+    baselines: bool = True  # also the untrained warp and the speech of another clip
     reenactments: int = 6  # synthetic clips that are also driven by frames: their own, and another's
     size: int = 128  # px of synthetic clips
     workers: int = 1  # processes that render them at once
@@ -126,13 +265,13 @@ class MakeJobsRun:
 
     def __post_init__(self) -> None:
         if (
-            min(self.num_clips, self.samples, self.workers) < 1
-            or min(self.sweeps, self.reenactments, self.num_people) < 0
+            min(self.num_clips, self.workers) < 1
+            or min(self.samples, self.sweeps, self.reenactments, self.num_people) < 0
         ):
             raise ValueError(
                 f"num_clips is {self.num_clips}, samples {self.samples}, workers {self.workers}, sweeps "
                 f"{self.sweeps}, reenactments {self.reenactments}, num_people {self.num_people}; wanted at "
-                "least 1, 1, 1, 0, 0 and 0."
+                "least 1, 0, 1, 0, 0 and 0."
             )
         if self.seconds < 1 or self.size % 2 or not 64 <= self.size <= 512:
             raise ValueError(

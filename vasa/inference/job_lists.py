@@ -9,11 +9,8 @@ own head under another's expression: each with its true frames.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,35 +21,38 @@ from PIL import Image
 
 from vasa.audio import fit_length, read_audio, resample
 from vasa.checkpoint import atomic_path, from_plain, plain
-from vasa.data.config import ClipsConfig, SpokenConfig, TrialsConfig
+from vasa.data.config import ClipsConfig, TrialsConfig
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.data.synthetic.heads import make_identities
 from vasa.data.trials import portrait_of, true_frames
 from vasa.inference.config import MakeJobsRun
-from vasa.inference.jobs import JOB_ENDING, Job, write_jobs
-from vasa.records import AUDIO_HZ, EMOTIONS, SAMPLES_PER_FRAME, VIDEO_FPS, Animation
-from vasa.video import VideoReader, VideoWriter
+from vasa.inference.eval_sidecar import JOB_ENDING
+from vasa.inference.jobs import Job, job_of, write_jobs
+from vasa.inference.list_files import (
+    REAL,
+    Material,
+    clip_name,
+    clips_config,
+    places,
+    write_job_file,
+    write_picture,
+    write_video,
+)
+from vasa.inference.true_sweeps import render_true_sweeps, swept
+from vasa.records import AUDIO_HZ, SAMPLES_PER_FRAME, VIDEO_FPS, Animation
+from vasa.video import VideoReader
 from vasa.workers import share_work
 
 log = logging.getLogger(__name__)
 
 LIST = "jobs.jsonl"
 VIDEO_KINDS = (".mp4", ".mov", ".webm", ".mkv", ".avi")
-REAL, OURS, WARP, SHUFFLED, STILL, OTHER, SWEEP = (
-    "real", "vasa", "untrained_warp", "shuffled_audio", "still_portrait", "other_motion", "controls",
+OURS, WARP, SHUFFLED, STILL, OTHER = (
+    "vasa", "untrained_warp", "shuffled_audio", "still_portrait", "other_motion",
 )  # fmt: skip
 SELF, CROSS, SWAPPED = "self_reenactment", "cross_reenactment", "expression_swapped"
 TRUE_FRAMES = "true_frames"
 """Folder of the frames that reenactment should have made; no row."""
-GAZE_DEG, PITCH_DEG, DISTANCES = (-12.0, -6.0, 6.0, 12.0), (-8.0, 8.0), (0.85, 1.15, 1.3)
-
-
-@dataclasses.dataclass(slots=True)
-class Material:
-    """One clip of a list, in the list's folder. truth: what is known of it, for the job files."""
-
-    name: str
-    truth: dict[str, Any]
 
 
 def make_list(run: MakeJobsRun) -> Path:
@@ -64,7 +64,7 @@ def make_list(run: MakeJobsRun) -> Path:
     if len(clips) < 2:
         raise ValueError(f"{len(clips)} clip in the list; wanted at least 2: the controls need another clip.")
     jobs: list[Job] = []
-    for index, clip in enumerate(clips):
+    for index, clip in enumerate(clips if run.samples else ()):
         other = clips[index - 1]
         _still(run.output, clip.name)
         _under_other_sound(run.output, clip.name, other.name)
@@ -73,7 +73,10 @@ def make_list(run: MakeJobsRun) -> Path:
         jobs += _spoken(run, clip, other)
     known = [index for index, clip in enumerate(clips) if clip.truth][: run.reenactments]
     jobs += [job for index in known for job in _reenacted(run, clips[index], clips[index - 1])]
-    jobs += [job for index in range(run.sweeps) for job in _sweep(run, clips[index % len(clips)])]
+    jobs += [job for clip in clips[: run.sweeps] for job in swept(run, clip)]
+    if run.clips_from is None:
+        share_work(render_true_sweeps, run.workers, run)
+        render_true_sweeps(run, 0, 1)
     write_jobs(run.output / LIST, jobs)
     log.info("%d clips, %d jobs: %s", len(clips), len(jobs), run.output / LIST)
     return run.output / LIST
@@ -86,32 +89,16 @@ def _synthetic(run: MakeJobsRun) -> Iterator[Material]:
     """Test clips in portrait mode, rendered in full quality."""
     share_work(_render_part, run.workers, run)
     _render_part(run, 0, 1)
-    config = _clips_config(run)
+    config = clips_config(run)
     for index in range(run.num_clips):
-        yield Material(_name(index), {"split": "test", "index": index, "clips": plain(config)})
-
-
-def _name(index: int) -> str:
-    return f"clip{index:03d}"
-
-
-def _clips_config(run: MakeJobsRun) -> ClipsConfig:
-    share = SpokenConfig().espeak_share if find_spec("espeakng_loader") else 0.0
-    return ClipsConfig(
-        num_clips=run.num_clips,
-        seed=run.seed,
-        seconds=run.seconds,
-        size=run.size,
-        quality="full",
-        spoken=SpokenConfig(espeak_share=share, silent_share=0.0),
-    )
+        yield Material(clip_name(index), {"split": "test", "index": index, "clips": plain(config)})
 
 
 def _render_part(run: MakeJobsRun, part: int, parts: int) -> None:
     """Every ``parts``-th clip that is not there yet."""
-    clips = SyntheticClips("test", _clips_config(run))
+    clips = SyntheticClips("test", clips_config(run))
     for index in range(part, run.num_clips, parts):
-        name = _name(index)
+        name = clip_name(index)
         if not _is_there(run.output, name):
             clip = clips[index]
             assert clip.frames is not None
@@ -170,29 +157,16 @@ def _is_usable(path: Path, min_seconds: float) -> bool:
     return reader.duration_s >= min_seconds
 
 
-def _places(folder: Path, name: str) -> tuple[Path, Path, Path]:
-    return folder / f"portraits/{name}.png", folder / f"audio/{name}.wav", folder / REAL / f"{name}.mp4"
-
-
 def _is_there(folder: Path, name: str) -> bool:
-    return all(path.is_file() for path in _places(folder, name))
+    return all(path.is_file() for path in places(folder, name))
 
 
 def _write(folder: Path, name: str, portrait: np.ndarray, frames: np.ndarray, audio: np.ndarray) -> None:
-    picture, sound, video = _places(folder, name)
-    with atomic_path(picture) as temporary:
-        Image.fromarray(portrait).save(temporary, format="PNG")
+    picture, sound, video = places(folder, name)
+    write_picture(picture, portrait)
     with atomic_path(sound) as temporary:
         soundfile.write(temporary, audio, AUDIO_HZ, subtype="PCM_16", format="WAV")
-    _write_video(video, frames, audio)
-
-
-def _write_video(path: Path, frames: np.ndarray, audio: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
-    with VideoWriter(path, width, height, VIDEO_FPS, audio, AUDIO_HZ) as writer:
-        for frame in frames:
-            writer.write(np.ascontiguousarray(frame[:height, :width]))
+    write_video(video, frames, audio)
 
 
 def _stamp(path: Path, clip: Material) -> None:
@@ -205,8 +179,7 @@ def _stamp(path: Path, clip: Material) -> None:
         "reference": f"../{REAL}/{clip.name}.mp4",
         "truth": clip.truth,
     }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_job_file(path, content)
 
 
 # Controls that need no generator
@@ -214,14 +187,14 @@ def _stamp(path: Path, clip: Material) -> None:
 
 def _still(folder: Path, name: str) -> None:
     """The portrait, as long as the sound."""
-    picture, sound, _ = _places(folder, name)
+    picture, sound, _ = places(folder, name)
     video = folder / STILL / f"{name}.mp4"
     if video.is_file():
         return
     audio, _ = read_audio(sound)
     with Image.open(picture) as portrait:
         frame = np.asarray(portrait.convert("RGB"))
-    _write_video(video, np.broadcast_to(frame, (len(audio) // SAMPLES_PER_FRAME, *frame.shape)), audio)
+    write_video(video, np.broadcast_to(frame, (len(audio) // SAMPLES_PER_FRAME, *frame.shape)), audio)
 
 
 def _under_other_sound(folder: Path, name: str, other: str) -> None:
@@ -229,10 +202,10 @@ def _under_other_sound(folder: Path, name: str, other: str) -> None:
     video = folder / OTHER / f"{name}.mp4"
     if video.is_file():
         return
-    audio, _ = read_audio(_places(folder, name)[1])
-    frames = np.stack([frame.copy() for frame in VideoReader(_places(folder, other)[2]).resampled()])
+    audio, _ = read_audio(places(folder, name)[1])
+    frames = np.stack([frame.copy() for frame in VideoReader(places(folder, other)[2]).resampled()])
     wanted = np.arange(len(audio) // SAMPLES_PER_FRAME) % len(frames)
-    _write_video(video, frames[wanted], audio)
+    write_video(video, frames[wanted], audio)
 
 
 # Jobs
@@ -249,14 +222,27 @@ def _spoken(run: MakeJobsRun, clip: Material, other: Material) -> list[Job]:
         "framed": bool(clip.truth),
     }
     ours = [
-        Job(name=f"{clip.name}_{seed}", row=OURS, seed=run.seed + seed, **common)
+        job_of(
+            {"name": f"{clip.name}_{seed}", "row": row, "seed": run.seed + seed, **common, **_options(given)}
+        )
+        for row, given in {OURS: [], **run.variants}.items()
         for seed in range(run.samples)
     ]
+    if not run.baselines:
+        return ours
     return [
         *ours,
-        Job(name=clip.name, row=WARP, seed=run.seed, learned=False, **common),
-        Job(name=clip.name, row=SHUFFLED, seed=run.seed, driven_by=f"audio/{other.name}.wav", **common),
+        job_of(name=clip.name, row=WARP, seed=run.seed, learned=False, **common),
+        job_of(name=clip.name, row=SHUFFLED, seed=run.seed, driven_by=f"audio/{other.name}.wav", **common),
     ]
+
+
+def _options(given: list[str]) -> dict[str, str]:
+    """Options of infer.py, name=value, by name. Raises: ValueError."""
+    named = [text.partition("=") for text in given]
+    if wrong := next((text for text, (_, equals, _) in zip(given, named, strict=True) if not equals), None):
+        raise ValueError(f"variants name the option {wrong!r}; wanted name=value, such as steps=5.")
+    return {name: value for name, _, value in named}
 
 
 def _reenacted(run: MakeJobsRun, clip: Material, other: Material) -> list[Job]:
@@ -273,7 +259,7 @@ def _reenacted(run: MakeJobsRun, clip: Material, other: Material) -> list[Job]:
         reference = f"{REAL}/{clip.name}.mp4" if row == SELF else f"{TRUE_FRAMES}/{row}/{clip.name}.mp4"
         if row != SELF:
             _render_truth(run.output / reference, clip, head, face, run.output / f"audio/{face.name}.wav")
-        job = Job(
+        job = job_of(
             name=clip.name,
             row=row,
             image=f"portraits/{clip.name}.png",
@@ -302,26 +288,4 @@ def _render_truth(video: Path, clip: Material, head: Material, face: Material, s
     animation = Animation(pose.pose[:length], expression.controls[:length])
     people = make_identities([person.identity])[torch.zeros(length, dtype=torch.long)]
     frames = true_frames(people, animation, TrialsConfig(size=config.size)).permute(0, 2, 3, 1).numpy()
-    _write_video(video, frames, read_audio(sound)[0][: length * SAMPLES_PER_FRAME])
-
-
-def _sweep(run: MakeJobsRun, clip: Material) -> list[Job]:
-    """Every control of one clip at several values, one at a time; and none, which the others are held to."""
-    asked: list[tuple[str, dict[str, Any]]] = [("as_it_is", {})]
-    asked += [(f"gaze_yaw_{value:+g}", {"gaze_yaw": value}) for value in GAZE_DEG]
-    asked += [(f"gaze_pitch_{value:+g}", {"gaze_pitch": value}) for value in PITCH_DEG]
-    asked += [(f"distance_{value:g}", {"distance": value}) for value in DISTANCES]
-    asked += [(f"emotion_{value}", {"emotion": value}) for value in EMOTIONS[1:]]
-    return [
-        Job(
-            name=f"{clip.name}_{label}",
-            row=SWEEP,
-            image=f"portraits/{clip.name}.png",
-            audio=f"audio/{clip.name}.wav",
-            seed=run.seed,
-            framed=bool(clip.truth),
-            group=f"{clip.name}_{label}",
-            **values,
-        )
-        for label, values in asked
-    ]
+    write_video(video, frames, read_audio(sound)[0][: length * SAMPLES_PER_FRAME])

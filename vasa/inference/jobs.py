@@ -1,320 +1,270 @@
-"""Many videos in one go: a list of jobs in, a video and a job file for each out; a killed list goes on.
+"""A list of many videos, CSV or JSON lines: each row holds options of one video, and what an evaluation wants
+to know of it.
 
-The job file beside a video (``a.job.json`` beside ``a.mp4``) holds what was asked for. It is what measuring a
-control needs, and all that ``scripts/eval.py`` ever learns of the generator.
+The columns are the options of ``VideoOptions`` by their dotted names, whatever is added there, and the fields
+of ``Job``. A file that is no list is refused as a whole; what is wrong with one row is that row's own reason
+and stops no other.
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
-import logging
-import math
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from vasa.audio import read_audio
 from vasa.checkpoint import atomic_path
-from vasa.face.space import FaceSpace
-from vasa.face.volumetric.autoencoder import FaceAutoencoder
-from vasa.inference.config import InferRun
-from vasa.inference.controls import conditions
-from vasa.inference.pipeline import Generation, Portrait, TalkingFace
-from vasa.inference.portrait import read_picture
-from vasa.preprocess.align import FoundFace
-from vasa.preprocess.crop import Crop
-from vasa.records import VIDEO_FPS, MotionLayout
-from vasa.video import VideoReader, VideoWriter
-from vasa.workers import share_work
+from vasa.inference.config import InferRun, VideoOptions
+from vasa.options import Option, nearest, options
 
-log = logging.getLogger(__name__)
-
-JOB_ENDING = ".job.json"
-CONTROLS = ("gaze_yaw", "gaze_pitch", "distance", "emotion")
+CLIP_FILES = ("driven_by", "pose_from", "expression_from")
+SEPARATORS = ",;\t"
+JSON_KINDS = (".jsonl", ".ndjson", ".json")
 
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """One video of a list. Paths are relative to the list's folder.
+    """One row of a list. Its paths are relative to the list's folder.
 
-    name, row: the video becomes <row>/<name>.mp4 beside the list. audio: what is heard; driven_by: what
-    drives the face, if another sound (a control: lips must then not fit). pose_from, expression_from: videos,
-    cut by the crop rule, whose head and whose face the portrait follows instead of speaking; one alone stands
-    for both. learned=False: the untrained warp renders. framed: the picture is cut by the crop rule already,
-    no face is searched. group: jobs of one group are samples of one clip. reference: the true video, truth:
-    what is known of it, both for the job file only. Angles in degrees, as on the command line.
+    options: of the video, by dotted name. name, row: the video becomes <row>/<name>.mp4, unless ``output``
+    names it; no name: those of the picture and the sound that the row names.
+    The rest is what evaluations ask. driven_by: what drives the face, if another sound than the one that is
+    heard (a control: lips must then not fit). pose_from, expression_from: videos, cut by the crop rule, whose
+    head and whose face the portrait follows instead of speaking; one alone stands for both. learned=False:
+    the untrained warp renders. framed: the picture is cut by the crop rule already, no face is searched.
+    group: rows of one group are samples of one clip. reference: the true video, truth: what is known of it.
     """
 
-    name: str
-    row: str
-    image: str
-    audio: str
+    options: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    row: str = ""
     driven_by: str | None = None
     pose_from: str | None = None
     expression_from: str | None = None
-    gaze_yaw: float = 0.0
-    gaze_pitch: float = 0.0
-    distance: float = 1.0
-    emotion: str = "neutral"
-    seed: int = 0
     learned: bool = True
     framed: bool = False
     group: str = ""
     reference: str | None = None
-    truth: dict[str, Any] = dataclasses.field(default_factory=dict)
+    truth: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What an evaluation asks beyond options: fields that are not at their defaults."""
+        blank = Job()
+        names = [f.name for f in dataclasses.fields(Job) if f.name not in ("options", "name")]
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(blank, name)}
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The row as it is written."""
+        return {"name": self.name, **self.options, **self.asked}
+
+    @property
+    def place(self) -> Path:
+        """The video, relative to the folder of all."""
+        if self.options.get("output") is not None:
+            return Path(self.options["output"])
+        return Path(self.row) / f"{self.name}.mp4"
+
+    def run(self, config: InferRun, folder: Path, out: Path) -> InferRun:
+        """This row's own run: the options of all rows, then its own. Raises: ValueError for a value."""
+        paths = {option.name for option in video_columns().values() if option.is_path}
+        values = {
+            name: folder / Path(value).expanduser() if name in paths and value is not None else value
+            for name, value in self.options.items()
+        }
+        run = dataclasses.replace(config, list=None, out=None)
+        return _replaced(run, {**values, "output": out / self.place})
+
+
+def _replaced(config: Any, values: Mapping[str, Any]) -> Any:
+    """A config with some of its options, by dotted names, exchanged, and checked anew."""
+    own = {name: value for name, value in values.items() if "." not in name}
+    for section in sorted({name.split(".", 1)[0] for name in values if "." in name}):
+        inner = {name.split(".", 1)[1]: v for name, v in values.items() if name.startswith(f"{section}.")}
+        own[section] = _replaced(getattr(config, section), inner)
+    return dataclasses.replace(config, **own)
+
+
+def video_columns() -> dict[str, Option]:
+    """The options of one video by dotted name."""
+    return {option.name: option for option in options(VideoOptions)}
+
+
+def _columns() -> dict[str, Option]:
+    """All columns: options of the video, and the fields of a Job."""
+    own = {option.name: option for option in options(Job) if option.name != "options"}
+    return {**video_columns(), **own}
+
+
+def job_of(columns: Mapping[str, Any] | None = None, **more: Any) -> Job:
+    """A row from its columns, which hold texts (CSV) or values (JSON); None and empty texts count as not
+    given. more: columns without a dot in their names.
+
+    Raises: ValueError naming the column, its value and what was wanted.
+    """
+    known, columns = _columns(), {**(columns or {}), **more}
+    unknown = next((name for name in columns if name not in known), None)
+    if unknown is not None:
+        raise ValueError(_unknown(unknown, known))
+    given = {name: _value(known[name], value) for name, value in columns.items() if value not in ("", None)}
+    own = {f.name for f in dataclasses.fields(Job)} - {"options"}
+    job = Job(**{name: value for name, value in given.items() if name in own})
+    job.options = {name: value for name, value in given.items() if name not in own}
+    job.name = job.name or _name(job)
+    _check_place(job)
+    return job
+
+
+def _name(job: Job) -> str:
+    """Of a row that has none: its picture's and its sound's, as far as the row names them."""
+    stems = [Path(job.options[name]).stem for name in ("image", "audio") if name in job.options]
+    return "_".join(stems) or Path(job.options.get("output", "video")).stem
+
+
+def _check_place(job: Job) -> None:
+    for column in ("row", "name"):
+        part = getattr(job, column)
+        if Path(part).name != part or part == "..":
+            raise ValueError(f"{column} is {part!r}, which cannot name a file; wanted a plain name.")
+    output = job.options.get("output")
+    if output is None:
+        return
+    if not Path(output).suffix:
+        job.options["output"] = output = f"{output}.mp4"
+    if Path(output).is_absolute() or ".." in Path(output).parts:
+        raise ValueError(f"output is {output!r}, outside the folder of all videos; wanted a name inside it.")
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    guess = nearest(name, list(known))
+    hint = f"did you mean {guess}?" if guess else f"wanted some of {', '.join(known)}."
+    return f"column {name!r} does not exist; {hint}"
+
+
+def _value(option: Option, given: Any) -> Any:
+    """A cell's text, or a JSON value, as what the option holds. Raises: ValueError."""
+    if isinstance(given, str):
+        return _from_text(option, given.strip())
+    wanted = {float: (int, float), int: (int,), bool: (bool,)}.get(option.hint, (dict, list))
+    if option.is_text or not isinstance(given, wanted) or isinstance(given, bool) != (option.hint is bool):
+        raise ValueError(f"{option.name} is {json.dumps(given)}; wanted {option.wanted}.")
+    return given
+
+
+def _from_text(option: Option, text: str) -> Any:
+    if option.optional and text == "null":
+        return None
+    if option.is_text:
+        return text
+    try:
+        if option.hint is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if option.hint in (int, float):
+            return option.hint(text)
+        return json.loads(text)
+    except (ValueError, KeyError):
+        raise ValueError(f"{option.name} is {text!r}; wanted {option.wanted}.") from None
 
 
 def write_jobs(path: Path, jobs: list[Job]) -> None:
     """The list as JSON lines."""
     with atomic_path(path) as temporary:
-        lines = [json.dumps(dataclasses.asdict(job), ensure_ascii=False) + "\n" for job in jobs]
+        lines = [json.dumps(job.columns, ensure_ascii=False) + "\n" for job in jobs]
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def read_jobs(path: Path) -> list[Job]:
-    """The list, checked as a whole before the first video is made.
+def read_rows(path: Path) -> list[tuple[int, Job | ValueError]]:
+    """(line, row or what is wrong with it) of a list.
 
-    Raises: FileNotFoundError; ValueError naming the line, what is wrong with it and what was wanted.
+    Raises: FileNotFoundError; ValueError where the file is no list at all: it is empty, not UTF-8, has an
+    unknown or a doubled column, or two rows of one name.
     """
+    lines = list(_json_lines(path) if path.suffix.lower() in JSON_KINDS else _csv_lines(path))
+    if not lines:
+        raise ValueError(f"list={path} holds no row; wanted a row for each video.")
+    rows: list[tuple[int, Job | ValueError]] = []
+    places: dict[Path, int] = {}
+    for number, columns in lines:
+        try:
+            if isinstance(columns, ValueError):
+                raise columns
+            job = job_of(columns)
+        except ValueError as error:
+            rows.append((number, error))
+            continue
+        if job.place in places:
+            raise ValueError(
+                f"list={path}: lines {places[job.place]} and {number} would both become {job.place}; give "
+                "each row a name of its own in a column name."
+            )
+        places[job.place] = number
+        rows.append((number, job))
+    return rows
+
+
+def _text(path: Path) -> str:
     if not path.is_file():
-        raise FileNotFoundError(f"jobs={path} does not exist; give a list made by scripts/make_jobs.py.")
-    known = {field.name for field in dataclasses.fields(Job)}
-    jobs, places = [], set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        raise FileNotFoundError(f"list={path} does not exist; give a CSV file or JSON lines.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"list={path} is not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}); save it as "
+            "CSV UTF-8."
+        ) from error
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
-        where = f"{path}, line {number}"
         try:
             content = json.loads(line)
-            unknown = sorted(set(content) - known)
-            job = Job(**{name: value for name, value in content.items() if name in known})
-        except (json.JSONDecodeError, TypeError) as error:
+        except json.JSONDecodeError as error:
+            yield number, ValueError(f"the line is no JSON ({error}); wanted one object a line.")
+            continue
+        if isinstance(content, dict):
+            yield number, content
+        else:
+            yield number, ValueError(f"the line is {line.strip()[:40]!r}; wanted one JSON object a line.")
+
+
+def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
+    text = _text(path)
+    header = text.split("\n", 1)[0]
+    separator = max(SEPARATORS, key=header.count)  # the comma where there is none
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    names = [name.strip().lower() for name in next(reader, [])]
+    known = _columns()
+    for name in names:
+        if name not in known:
+            raise ValueError(f"list={path}: {_unknown(name, known)}")
+        if names.count(name) > 1:
+            raise ValueError(f"list={path}: column {name!r} is there twice; keep one of them.")
+    while True:
+        begun = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
             raise ValueError(
-                f"{where} is no job ({error}); wanted an object with {', '.join(known)}."
+                f"list={path}, line {reader.line_num}: {error}; save it as CSV again."
             ) from error
-        if unknown:
-            raise ValueError(
-                f"{where} has unknown entries {sorted(unknown)}; wanted some of {sorted(known)}."
+        if cells is None:
+            return
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(names):
+            yield (
+                begun,
+                ValueError(
+                    f"the row has {len(cells)} cells; wanted {len(names)}, as the first line names: put a "
+                    f"cell that holds {separator!r} into quotes."
+                ),
             )
-        _check(job, path.parent, where)
-        if (job.row, job.name) in places:
-            raise ValueError(f"{where}: {job.row}/{job.name} is there twice; give each job its own name.")
-        places.add((job.row, job.name))
-        jobs.append(job)
-    if not jobs:
-        raise ValueError(f"jobs={path} holds no job; give a list made by scripts/make_jobs.py.")
-    return jobs
-
-
-def _check(job: Job, folder: Path, where: str) -> None:
-    for part in (job.row, job.name):
-        if not part or Path(part).name != part:
-            raise ValueError(f"{where}: {part!r} cannot name a file; wanted a plain name for row and name.")
-    for option in ("image", "audio", "driven_by", "pose_from", "expression_from"):
-        named = getattr(job, option)
-        if named is not None and not (folder / named).is_file():
-            raise FileNotFoundError(f"{where}: {option} {named!r} does not exist in {folder}.")
-    try:
-        conditions(math.radians(job.gaze_yaw), math.radians(job.gaze_pitch), job.distance, job.emotion)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-class UntrainedWarp:
-    """A volumetric face space with source pixels whose frames the geometric warp makes alone: a baseline."""
-
-    def __init__(self, space: FaceAutoencoder) -> None:
-        self.space = space
-
-    @property
-    def layout(self) -> MotionLayout:
-        return self.space.layout
-
-    @property
-    def size(self) -> int:
-        return self.space.size
-
-    def encode(self, image: Tensor, points: Tensor | None = None, resting: float = 0.0) -> Any:
-        return self.space.encode(image, points, resting)
-
-    def own_motion(self, appearance: Any) -> Tensor:
-        return self.space.own_motion(appearance)
-
-    def motion(self, images: Tensor) -> Tensor:
-        return self.space.motion(images)
-
-    def render(self, appearance: Any, motion: Tensor) -> Tensor:
-        return self.space.render(appearance, motion, learned=False)
-
-    def controls(self, motion: Tensor) -> Tensor:
-        return self.space.controls(motion)
-
-    def set_controls(self, motion: Tensor, controls: Tensor) -> Tensor:
-        return self.space.set_controls(motion, controls)
-
-
-class JobRunner:
-    """Makes the videos of a list with one loaded checkpoint; keeps the last portrait, as lists repeat it."""
-
-    def __init__(self, face: TalkingFace, config: InferRun, folder: Path) -> None:
-        self.face, self.config, self.folder = face, config, folder
-        self._portrait: tuple[tuple[str, float], Portrait] | None = None
-
-    def video_path(self, job: Job) -> Path:
-        return self.folder / job.row / f"{job.name}.mp4"
-
-    def stamp(self, job: Job) -> dict[str, Any]:
-        """The job file's content: the job, with paths seen from the video's folder, and who made it."""
-        content = dataclasses.asdict(job)
-        for option in ("image", "audio", "driven_by", "pose_from", "expression_from", "reference"):
-            if content[option] is not None:
-                content[option] = f"../{content[option]}"
-        content["portrait"] = content.pop("image")
-        if (
-            job.pose_from is not None or job.expression_from is not None
-        ):  # frames drive: nothing else is asked
-            content = {name: value for name, value in content.items() if name not in CONTROLS}
-        known = self.face.checkpoint
-        made_by = {name: known[name] for name in ("face_sha256", "motion_sha256") if name in known}
-        settings: dict[str, Any] = {"size": self.config.size, "steps": self.config.steps}
-        if self.config.background != "carried":
-            settings["background"] = self.config.background
-        return {**content, "made_by": {**made_by, **settings, **self.config.guidance.as_dict()}}
-
-    def is_done(self, job: Job) -> bool:
-        """Whether the video is there, made by this checkpoint for exactly this job."""
-        video = self.video_path(job)
-        try:
-            found = json.loads(video.with_name(job.name + JOB_ENDING).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return video.is_file() and found == self.stamp(job)
-
-    def make(self, job: Job) -> None:
-        """One video and, last, its job file. Raises: ValueError, OSError."""
-        portrait = self._prepared(job)
-        heard, heard_hz = read_audio(self.folder / job.audio)
-        learned: FaceSpace = self.face.face
-        try:
-            if not job.learned:
-                assert isinstance(learned, FaceAutoencoder)
-                self.face.face = UntrainedWarp(learned)
-            generation = self._generation(job, portrait, len(heard) / heard_hz)
-            path, size = self.video_path(job), generation.size
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with VideoWriter(path, size, size, generation.fps, heard, heard_hz) as writer:
-                for frame in generation:
-                    writer.write(frame)
-        finally:
-            self.face.face = learned
-        with atomic_path(path.with_name(job.name + JOB_ENDING)) as temporary:
-            temporary.write_text(json.dumps(self.stamp(job), indent=1, ensure_ascii=False), encoding="utf-8")
-
-    def _generation(self, job: Job, portrait: Portrait, seconds: float) -> Generation:
-        """The frames of a job, as long as what is heard (driven by videos: at most)."""
-        drivers = [driver for driver in (job.pose_from, job.expression_from) if driver is not None]
-        if drivers:
-            most = round(seconds * VIDEO_FPS)
-            readers = [VideoReader(self.folder / driver) for driver in drivers]
-            seen = [np.stack([frame.copy() for frame in r.resampled(stop=most)]) for r in readers]
-            return self.face.reenact(portrait, seen[0], seen[-1], self.config.batch_frames)
-        driving, driving_hz = read_audio(self.folder / (job.driven_by or job.audio))
-        if job.driven_by is not None:
-            driving = _as_long_as(driving, driving_hz, seconds)
-        return self.face.generate(
-            portrait,
-            driving,
-            driving_hz,
-            gaze_yaw=math.radians(job.gaze_yaw),
-            gaze_pitch=math.radians(job.gaze_pitch),
-            distance=job.distance,
-            emotion=job.emotion,
-            pose=self.config.pose,
-            seed=job.seed,
-            steps=self.config.steps,
-            guidance=self.config.guidance.as_dict(),
-            batch_frames=self.config.batch_frames,
-        )
-
-    def _prepared(self, job: Job) -> Portrait:
-        driven = job.pose_from is not None or job.expression_from is not None
-        kept = 0.0 if driven else self.config.keep_expression  # a driver's expression replaces the portrait's
-        if self._portrait is None or self._portrait[0] != (job.image, kept):
-            config, picture = self.config, read_picture(self.folder / job.image)
-            known = None
-            if job.framed:
-                side = min(picture.shape[:2])
-                known = FoundFace(Crop(side / 2, side / 2, side, side), "framed", 1, 1.0)
-            made = self.face.prepare(
-                picture, config.size, config.allow_centre_crop, known, kept, config.background
-            )
-            self._portrait = (job.image, kept), made
-        return self._portrait[1]
-
-
-def _as_long_as(waveform: np.ndarray, rate_hz: int, seconds: float) -> np.ndarray:
-    """A sound repeated and cut to a duration."""
-    wanted = round(seconds * rate_hz)
-    return np.resize(waveform, (wanted, *waveform.shape[1:]))
-
-
-def run_jobs(config: InferRun, face: TalkingFace | None = None) -> list[Path]:
-    """Makes every video of ``config.jobs`` that is not there yet; returns their paths.
-
-    Raises: what ``read_jobs`` raises, before anything is made; ValueError at the end, when some jobs failed:
-    it names them, and the others are done.
-    """
-    assert config.jobs is not None
-    jobs = read_jobs(config.jobs)
-    if face is None:
-        share_work(_make_part, config.workers, config)
-    runner = _runner(config, face)
-    failed = _make(runner, jobs)
-    if failed:
-        raise ValueError(
-            f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; the others are done."
-        )
-    return [runner.video_path(job) for job in jobs]
-
-
-def _runner(config: InferRun, face: TalkingFace | None) -> JobRunner:
-    assert config.jobs is not None
-    torch.set_num_threads(config.threads)
-    face = face or TalkingFace.from_pretrained(
-        config.checkpoint, config.device, config.detector, config.matte
-    )
-    return JobRunner(face, config, config.jobs.parent)
-
-
-def _make_part(config: InferRun, part: int, parts: int) -> None:
-    """What one of several processes does: neighbours in the list, which share portraits. Failures are told
-    by the caller, who tries them again.
-    """
-    assert config.jobs is not None
-    jobs = read_jobs(config.jobs)
-    _make(_runner(config, None), jobs[part * len(jobs) // parts : (part + 1) * len(jobs) // parts])
-
-
-def _make(runner: JobRunner, jobs: list[Job]) -> list[str]:
-    """Makes what is missing; names of what failed."""
-    todo = [job for job in jobs if not runner.is_done(job)]
-    if len(todo) < len(jobs):
-        log.info("%d of %d videos are there already.", len(jobs) - len(todo), len(jobs))
-    begun, failed = time.monotonic(), []
-    for done, job in enumerate(todo, 1):
-        try:
-            runner.make(job)
-        except (ValueError, OSError) as error:
-            log.warning("%s/%s: %s", job.row, job.name, error)
-            failed.append(f"{job.row}/{job.name}")
-        rate = done / (time.monotonic() - begun)
-        log.info(
-            "%d of %d videos, %.2f a second, %.0f s left", done, len(todo), rate, (len(todo) - done) / rate
-        )
-    return failed
+        else:
+            yield begun, dict(zip(names, cells, strict=True))

@@ -1,68 +1,77 @@
-"""The report beside every video: what went in, what was decided, how long it took. Enough to make the same
-file again.
+"""The rest of the sidecar of every video: what was decided, how long it took. With the claim before it
+(provenance.py) enough to make the same file again.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vasa.checkpoint import plain, versions
+from vasa.checkpoint import atomic_path, plain
 from vasa.inference.config import InferRun
-from vasa.inference.pipeline import Generation
-from vasa.video import SYNTHETIC_NOTE
+from vasa.inference.generation import Generation
+from vasa.inference.provenance import Claim, named_only, settings, sidecar_of, versions_once
+
+PARTS = ("portrait", "motion", "render", "waiting")
+"""What a process does one after the other; encoding goes on beside it."""
 
 
-def describe(
+def write_sidecar(
+    video: Path,
+    claim: Claim,
     config: InferRun,
     generation: Generation,
-    checkpoint: dict[str, Any],
-    audio: np.ndarray,
-    audio_hz: int,
-    total_s: float,
-) -> dict[str, Any]:
-    """Plain data for JSON. audio: (N,) at ``audio_hz``. total_s: wall time from the first line to the last
-    frame.
-    """
-    timings = {name: round(seconds, 3) for name, seconds in generation.timings.items()}
-    making = generation.timings["motion_s"] + generation.timings["render_s"]
-    found = generation.portrait.found
-    return {
-        "note": SYNTHETIC_NOTE,
+    checkpoint: Mapping[str, Any],
+    sound: tuple[np.ndarray | None, int],
+    timings: Mapping[str, float],
+) -> None:
+    """Writes ``<video>.provenance.json``. sound: (N,) or None, and its rate in Hz.
+    timings: seconds, see ``Made``."""
+    found, size = generation.portrait.found, generation.size
+    content = {
+        **claim.sidecar(video),
         "frames": generation.num_frames,
         "fps": generation.fps,
-        "size": generation.size,
+        "size": size,
+        "height": generation.shape[0],
+        "width": generation.shape[1],
         "seconds": generation.num_frames / generation.fps,
-        "seed": generation.seed,
-        "image": _source(config.image, generation.portrait.picture),
-        "audio": {**_source(config.audio, audio), "sample_rate": audio_hz, "samples": len(audio)},
+        "sound": None if sound[0] is None else {"sample_rate": sound[1], "samples": len(sound[0])},
         "face": {
             "found_by": found.found_by,
             "num_faces": found.num_faces,
             "confidence": round(found.confidence, 4),
             "crop": plain(found.crop),
         },
-        "checkpoint": checkpoint,
-        "config": plain(config),
-        "versions": versions(),
+        "checkpoint": {**_without_paths(checkpoint), "folder": claim.model["name"]},
+        "config": settings(config),
+        "versions": versions_once(),
         "timings": {
-            **timings,
-            "total_s": round(total_s, 3),
-            "frames_per_s": round(generation.num_frames / making, 2) if making else None,
+            **{name: round(seconds, 3) for name, seconds in timings.items()},
+            "shares": shares(timings),
+            "frames_per_s": round(generation.num_frames / timings["total_s"], 2),
         },
     }
+    with atomic_path(sidecar_of(video)) as temporary:
+        text = json.dumps(named_only(content), indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _source(path: Path | None, content: np.ndarray) -> dict[str, Any]:
-    """Name and hash of a file; of what was made in its place where there is none, the hash of the array."""
-    if path is None:
-        return {
-            "path": None,
-            "made": "synthetic",
-            "sha256": hashlib.sha256(content.tobytes()).hexdigest(),
-        }
-    with path.open("rb") as file:
-        return {"path": str(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+def _without_paths(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the checkpoint but for where this machine keeps the weights of its speech encoder."""
+    return {name: value for name, value in checkpoint.items() if name != "speech"}
+
+
+def shares(timings: Mapping[str, float]) -> dict[str, float]:
+    """How the whole time divides among PARTS and the rest (reading files, hashes, the sidecar): sums to 1.
+    waiting: standing still for the encoder.
+    """
+    total = timings["total_s"]
+    if total <= 0:
+        return {}
+    found = {part: timings[f"{part}_s"] / total for part in PARTS}
+    return {name: round(share, 4) for name, share in {**found, "rest": 1 - sum(found.values())}.items()}

@@ -40,9 +40,11 @@ from vasa.data.trials import (
 )
 from vasa.device import fast_precision
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
-from vasa.inference.pipeline import TalkingFace, feature_chunks
+from vasa.inference.features import feature_chunks
+from vasa.inference.pipeline import TalkingFace
 from vasa.inference.retarget import Retargeter
 from vasa.preprocess.crop import Crop, cut
+from vasa.preprocess.framing import WANDERS
 from vasa.pretrained.crops import face_boxes
 from vasa.pretrained.landmarks import LandmarkNet
 from vasa.records import AUDIO_HZ, CONTROL_INDEX, SAMPLES_PER_FRAME, VIDEO_FPS, Conditions
@@ -50,11 +52,6 @@ from vasa.video import VideoReader
 
 log = logging.getLogger(__name__)
 YAW_RANGE_RAD = math.radians(15)
-SHIFT_LIMIT = 0.1
-"""A face that wanders more than this share of its crop is followed.
-
-A fixed crop would ask for a ghost of the background.
-"""
 
 
 class Trials:
@@ -264,6 +261,6 @@ class Trials:
         first, seen = found[0], faces[0].points
         points = None if seen is None else first.to_crop(seen)
         shift = max(math.hypot(c.centre_x - first.centre_x, c.centre_y - first.centre_y) for c in found)
-        if shift < SHIFT_LIMIT * first.side:
+        if shift < WANDERS * first.side:
             return [first] * len(found), points
         return [Crop(c.centre_x, c.centre_y, first.side, first.size) for c in found], points

@@ -18,6 +18,7 @@ from typing import Any
 
 from vasa.checkpoint import atomic_path
 from vasa.metrics import published
+from vasa.metrics.controls import INTO
 from vasa.metrics.evaluation import RowScores
 from vasa.metrics.sources import REAL_ROW
 from vasa.metrics.summary import Cell
@@ -28,7 +29,7 @@ STYLE = (
 )
 
 DETAILS = ("_seen", ".num_windows", "_longer_frames")
-"""Columns of table.json alone."""
+"""Columns of table.json alone; so are leaks of one control into one other, which have their own table."""
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class EvalTable:
         """metric -> its columns, without details and without what is scored nowhere while others are."""
         found: dict[str, list[str]] = {}
         for name in self.columns:
-            if not name.endswith(DETAILS):
+            if not name.endswith(DETAILS) and INTO not in name:
                 found.setdefault(name.partition(".")[0], []).append(name)
         return {metric: [c for c in names if self._is_scored(c)] or names for metric, names in found.items()}
 
@@ -67,9 +68,32 @@ class EvalTable:
                     lines.append(f"| {row.name} | " + " | ".join(shown) + " |")
             label = self.labels.get(metric)
             parts.append("\n".join(lines) + "\n" + (f"\n{metric}: {label}.\n" if label else ""))
-        parts += [*self._warnings(), *self._failures(), self._made_with() + "\n"]
+        parts += [*self._leaks(), *self._warnings(), *self._failures(), self._made_with() + "\n"]
         parts.append(published.markdown())
         return "\n".join(parts)
+
+    def _leaks(self) -> list[str]:
+        """A table for each row whose controls were swept: how far each moves each of the others, in shares of
+        their range.
+        """
+        parts = []
+        for row in self.rows:
+            found = {
+                tuple(name.partition(".")[2].split(INTO)): cell.mean
+                for name, cell in row.cells.items()
+                if INTO in name
+            }
+            into = list(dict.fromkeys(b for _, b in found))
+            lines = [
+                f"| {a} | " + " | ".join(f"{found[a, b]:.3f}" if (a, b) in found else "" for b in into) + " |"
+                for a in dict.fromkeys(a for a, _ in found)
+            ]
+            head = [
+                f"| {row.name}: leak of | into " + " | ".join(into) + " |",
+                "|" + "---|" * (len(into) + 1),
+            ]
+            parts += ["\n".join([*head, *lines]) + "\n"] if lines else []
+        return parts
 
     def _failures(self) -> list[str]:
         """A line for each row, metric and set of reasons."""
@@ -79,7 +103,7 @@ class EvalTable:
                 metric, column = name.split(".", 1)
                 reasons = ", ".join(f"{count} {reason}" for reason, count in cell.reasons.items())
                 text = f"{cell.total - cell.scored} of {cell.total} clips not scored ({reasons})"
-                if reasons:
+                if reasons and INTO not in name:
                     found.setdefault((row.name, metric, text), []).append(column)
         lines = [
             f"- {row}, {metric} ({', '.join(columns)}): {text}"

@@ -31,7 +31,7 @@ from vasa.metrics.protocol import (
     SetMetric,
     Unscored,
 )
-from vasa.metrics.sources import REAL_ROW, ClipFiles, read_clip
+from vasa.metrics.sources import REAL_ROW, TRUE_ROW, ClipFiles, read_clip
 from vasa.metrics.summary import Cell, ClipScore, columns_of, summarise
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Evaluation:
                 log.info("%d of %d clips, %.2f clips/s, %.0f s left", done, len(work), rate, left)
         real_features = self._reference(real, rows, features)
         for row in results.values():
-            self._summarise(row, features[row.name], real_features)
+            self._summarise(row, features[row.name], real_features, results.get(TRUE_ROW))
         return list(results.values())
 
     def fill(
@@ -172,15 +172,16 @@ class Evaluation:
 
     # Rows
 
-    def _summarise(self, row: RowScores, made: Features, real: Features) -> None:
+    def _summarise(
+        self, row: RowScores, made: Features, real: Features, true: RowScores | None = None
+    ) -> None:
         for metric in self.clip_metrics:
             scores = row.scores[metric.name]
             for column in columns_of(scores) or [metric.name]:
                 row.cells[f"{metric.name}.{column}"] = summarise(scores, column, self.seed)
             if isinstance(metric, RowMetric):
-                pairs = [(c, s.values) for c, s in zip(row.clips, scores, strict=True) if s.unscored is None]
-                numbers = metric.of_row([c.asked() for c, _ in pairs], [v for _, v in pairs]) if pairs else {}
-                self._add(row, metric.name, numbers)
+                own, others = (_scored(one, metric.name) for one in (row, None if true is row else true))
+                self._add(row, metric.name, metric.of_row(*own, others) if own is not None else {})
         for kind in self.set_metrics:
             if isinstance(kind, SampleMetric):
                 self._spread(row, kind, made.get(kind.name, []))
@@ -213,6 +214,15 @@ class Evaluation:
         for column, value in numbers.items():
             cell = Cell(mean=value, scored=scored, total=len(scores), reasons=reasons)
             row.cells[f"{metric}.{column}"] = cell
+
+
+def _scored(row: RowScores | None, metric: str) -> tuple[list[dict[str, Any]], list[dict[str, float]]] | None:
+    """What was asked of the clips of a row that a metric scored, and its numbers; None without any."""
+    if row is None:
+        return None
+    scores = zip(row.clips, row.scores[metric], strict=True)
+    pairs = [(clip.asked(), score.values) for clip, score in scores if score.unscored is None]
+    return ([asked for asked, _ in pairs], [values for _, values in pairs]) if pairs else None
 
 
 class _Loaded:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vasa.metrics.blinks import blinks_per_min
 from vasa.metrics.controls import EYES_OPEN
 from vasa.metrics.pose import DEGREES
 from vasa.metrics.protocol import EvalClip, Unscored
@@ -32,12 +33,6 @@ _CONTROLS = {
 REGIONS = (*_CONTROLS, "head")
 """Gaze and head in degrees, the others in control units."""
 
-BLINK_CLOSES, BLINK_OPENS = 0.35, 0.2
-"""Closure beyond the clip's median at which a blink begins and ends, of the mean of both eyes. The judge
-reads a full blink of rendered people as 0.65 to 1.1.
-"""
-LONGEST_BLINK_S = 0.8
-"""Lids that stay closed for longer are closed eyes, not a blink."""
 SILENT_AT_LEAST = 5
 """Silent frames under which stillness is not measured."""
 
@@ -70,19 +65,6 @@ def speed(track: Tensor) -> Tensor:
     return (smooth[1:] - smooth[:-1]).abs().mean(1) * VIDEO_FPS
 
 
-def count_blinks(closure: Tensor) -> int:
-    """Blinks in a track (T,) of the lids' closure, against the clip's own open eyes (its median)."""
-    beyond = (closure - closure.median()).tolist()
-    count, begun = 0, None
-    for frame, value in enumerate([*beyond, 0.0]):
-        if begun is None and value > BLINK_CLOSES:
-            begun = frame
-        elif begun is not None and value < BLINK_OPENS:
-            count += (frame - begun) <= LONGEST_BLINK_S * VIDEO_FPS
-            begun = None
-    return count
-
-
 class LivelinessMetric:
     """Columns: <region>_amplitude for REGIONS (see ``amplitudes``), and <region>_of_real where the clip has
     its true video: the ratio to its amplitude; blinks_per_min; brow_activity, lid_activity: change a second;
@@ -113,8 +95,7 @@ class LivelinessMetric:
         if clip.reference is not None and len(clip.reference) >= VIDEO_FPS:
             for region, true in amplitudes(self._seen(clip.reference)).items():
                 columns[f"{region}_of_real"] = columns[f"{region}_amplitude"] / max(true, 1e-6)
-        minutes = len(clip.frames) / VIDEO_FPS / 60
-        columns["blinks_per_min"] = count_blinks(blink(seen.controls)) / minutes
+        columns["blinks_per_min"] = blinks_per_min(blink(seen.controls))
         columns["brow_activity"] = float(speed(found["brows"]).mean())
         columns["lid_activity"] = float(speed(found["lids"]).mean())
         if clip.audio is not None:

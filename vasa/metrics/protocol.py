@@ -63,9 +63,14 @@ class RowMetric(Protocol):
     """
 
     def of_row(
-        self, asked: Sequence[Mapping[str, Any]], columns: Sequence[Mapping[str, float]]
+        self,
+        asked: Sequence[Mapping[str, Any]],
+        columns: Sequence[Mapping[str, float]],
+        true: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, float]]] | None = None,
     ) -> dict[str, float]:
-        """Numbers by column, of the job files' contents and ``measure``'s numbers of the clips scored."""
+        """Numbers by column, of the job files' contents and ``measure``'s numbers of the clips scored. true:
+        the same of the row of true renders (sources.TRUE_ROW), where there is one and this is another.
+        """
         ...
 
 

@@ -27,6 +27,8 @@ PICTURE_KINDS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 JOB_ENDING = ".job.json"
 JOB_LIST = "jobs.jsonl"
 """In the folder of rows, where infer.py made them from a list."""
+TRUE_ROW = "true_controls"
+"""The row of true renders of what the row ``controls`` was asked for."""
 REAL_ROW = "real"
 """The row of true videos: shown first, and what sets are compared with."""
 

@@ -22,7 +22,7 @@ DROPPED = ("audio", "gaze", "distance", "emotion", "history", "audio_tail")
 
 @dataclass(slots=True)
 class WindowConditions:
-    """Conditions of B windows of W frames with K frames of history, all normalised.
+    """Conditions of B windows of W frames with K frames of history (or fewer of either), all normalised.
 
     audio (B, W, A), has_audio (B, W): a frame of sound may be missing by itself. history (B, K, E) and
     history_audio (B, K, A): X_pre and A_pre, has_history (B,). gaze (B, 2), distance (B, 1), emotion (B, 8)

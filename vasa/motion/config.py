@@ -46,7 +46,9 @@ class TransformerConfig:
 
 @dataclass(kw_only=True, slots=True)
 class DropoutConfig:
-    """How often a training sample loses a condition. Source: VASA-1, section 3.2."""
+    """How often a training sample loses a condition. Source: VASA-1, section 3.2. At 1 it is never learned,
+    and not shown at inference either.
+    """
 
     audio: float = 0.1
     gaze: float = 0.1
@@ -61,12 +63,34 @@ class DropoutConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class ScheduleConfig:
-    """The forward process; not given in the paper. Cosine as in DiffPoseTalk, which VASA-1 cites for its
-    transformer.
+class LengthsConfig:
+    """How long the windows and histories are that a model learns. VASA-1 has one length of each (the
+    defaults); one model of many serves whole files and live speech, which waits for few frames.
     """
 
-    num_train_steps: int = 1000
+    min_window: int | None = None  # frames of the shortest window; None: all have W
+    min_history: int | None = None  # frames of the shortest history; None: all have K
+    whole_share: float = 0.5  # of samples that have W and K in any case: what files are made with
+
+    def check(self, window: int, history: int) -> None:
+        """Raises: ValueError where these do not fit windows and histories of so many frames."""
+        for name, least, most in (
+            ("window", self.min_window, window),
+            ("history", self.min_history, history),
+        ):
+            if least is not None and not 2 <= least <= most:
+                raise ValueError(f"lengths.min_{name}={least}; wanted 2 to {most}, or null.")
+        if not 0 <= self.whole_share <= 1:
+            raise ValueError(f"lengths.whole_share={self.whole_share}; wanted 0 to 1.")
+
+
+@dataclass(kw_only=True, slots=True)
+class ScheduleConfig:
+    """The forward process; not given in the paper. Cosine, T = 500, as in DiffPoseTalk, which VASA-1 cites
+    for its transformer.
+    """
+
+    num_train_steps: int = 500  # T
     beta_schedule: str = "squaredcos_cap_v2"
 
     def __post_init__(self) -> None:
@@ -84,6 +108,11 @@ class ObjectiveConfig:
     pose_velocity: float = 0.0
     pose_acceleration: float = 0.0
     join_weight: float = 1.0  # of those velocities and accelerations that reach back into X_pre
+    smoothed: str = "pose"  # what these two terms see: pose, or all (which irons blinks out)
+
+    def __post_init__(self) -> None:
+        if self.smoothed not in ("pose", "all"):
+            raise ValueError(f"objective.smoothed={self.smoothed!r}; wanted pose or all.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -109,10 +138,25 @@ class SamplerConfig:
     """One of ``diffusion.SAMPLERS``: dpm++ (DPM-Solver++ 2M), sde-dpm++ or ddim."""
     steps: int = 50
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
+    window_frames: int | None = None  # of a window as it is drawn, at most W; None: W
+    lookahead_frames: int = 0
+    """Frames at a window's end that are drawn, thrown away and drawn again at the next window's start: every
+    frame given out has then at least so much sound after it. None in the paper.
+    """
+    neutral: bool = False
+    """What is drawn where nobody names an emotion: True a neutral face, False what the sound suggests, as the
+    paper. A small model of many moods picks one at random, so it does better with the first.
+    """
+    baked: bool = False
+    """True for a student (``training/distill_step.py``): its ``steps`` evaluations make what its teacher made
+    with ``guidance``, which is part of the weights now; neither can be chosen any more.
+    """
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"sampler.steps={self.steps}; wanted at least 1.")
+        if self.lookahead_frames < 0:
+            raise ValueError(f"sampler.lookahead_frames={self.lookahead_frames}; wanted at least 0.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -121,6 +165,7 @@ class MotionConfig:
 
     window_frames: int = 100  # W, not given; DiffPoseTalk's
     history_frames: int = 10  # K, not given; DiffPoseTalk's
+    lengths: LengthsConfig = field(default_factory=LengthsConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -133,3 +178,27 @@ class MotionConfig:
                 f"history_frames={self.history_frames} with window_frames={self.window_frames}; wanted "
                 "2 <= history <= window: they come from one window, and acceleration needs two."
             )
+        self.lengths.check(self.window_frames, self.history_frames)
+        check_window(
+            self.sampler.window_frames or self.window_frames,
+            self.sampler.lookahead_frames,
+            self.window_frames,
+        )
+
+    @property
+    def hop_frames(self) -> int:
+        """Frames given out of a window unless others are asked for: windows meet this often."""
+        return (self.sampler.window_frames or self.window_frames) - self.sampler.lookahead_frames
+
+
+def check_window(window: int, lookahead: int, most: int) -> None:
+    """Whether windows of so many frames, so many of them thrown away, can be drawn. Raises: ValueError."""
+    if not 2 <= window <= most:
+        raise ValueError(
+            f"windows of {window} frames are asked for; wanted 2 to {most}, which this model was built for."
+        )
+    if window - lookahead < 2:
+        raise ValueError(
+            f"windows of {window} frames of which lookahead_frames={lookahead} are thrown away leave fewer "
+            "than the two that the next window goes on from."
+        )

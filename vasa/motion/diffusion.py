@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vasa.motion.conditions import WindowConditions, concatenate, without
-from vasa.motion.config import GUIDED, MotionConfig, ScheduleConfig
+from vasa.motion.config import MotionConfig, ScheduleConfig
 from vasa.motion.normalizer import Normalizer
 from vasa.motion.transformer import MotionTransformer
 from vasa.records import MotionLayout
@@ -65,35 +66,46 @@ def sample(
     generators: list[torch.Generator] | None = None,
 ) -> Tensor:
     """From noise (B, W, E) to a sample of x_0; ``generators`` (B) serve stochastic samplers only."""
+    return trajectory(denoise, noise, scheduler, steps, generators)[-1]
+
+
+def trajectory(
+    denoise: Denoiser,
+    noise: Tensor,
+    scheduler: Any,
+    steps: int,
+    generators: list[torch.Generator] | None = None,
+) -> list[Tensor]:
+    """All states (B, W, E) that sampling passes: the noise, then one after each of ``steps`` steps."""
     scheduler.set_timesteps(steps, device=noise.device)
-    x_t = noise * scheduler.init_noise_sigma
+    states = [noise * scheduler.init_noise_sigma]
     for t in scheduler.timesteps:
-        x_t = scheduler.step(denoise(x_t, t.expand(len(x_t))), t, x_t, generator=generators).prev_sample
-    return x_t
+        x_t = states[-1]
+        x_0 = denoise(x_t, t.expand(len(x_t)))
+        states.append(scheduler.step(x_0, t, x_t, generator=generators).prev_sample)
+    return states
 
 
 def motion_losses(
     estimate: Tensor,
     target: Tensor,
     valid: Tensor,
-    pose: slice,
-    history: Tensor,
+    smoothed: slice,
     has_history: Tensor,
     join_weight: float = 1.0,
 ) -> dict[str, Tensor]:
     """Raw loss terms of normalised motion (B, W, E), means over valid frames (B, W).
 
     x0: squared error, the only term of VASA-1 (equation 3). pose_velocity, pose_acceleration: squared error
-    of first and second differences of the POSE entries, ours: a network of this size leaves visible head
-    jitter without them, and on z_dyn they would smooth blinks away. Differences reach back into X_pre
-    (history (B, K, E), where has_history (B,)), and those that do count ``join_weight`` times: a head that
-    jumps where two windows meet is seen every time, though it is one frame of a window.
+    of first and second differences of the ``smoothed`` entries, by default the pose; ours: a network of this
+    size leaves visible head jitter without them, and on z_dyn they smooth blinks away. Differences reach back
+    into X_pre where has_history (B,), and those that do count ``join_weight`` times: a head that jumps where
+    two windows meet is seen every time, though it is one frame of a window.
     """
-    error = (estimate - target).float().square()
-    losses = {"x0": _masked_mean(error, valid.float())}
-    lead, reach = history[:, -2:, pose], has_history[:, None].expand(-1, 2)
-    weight = torch.cat([reach, valid], 1).float()
-    difference = (torch.cat([lead, estimate[..., pose]], 1) - torch.cat([lead, target[..., pose]], 1)).float()
+    error = (estimate - target).float()
+    losses = {"x0": _masked_mean(error.square(), valid.float())}
+    weight = torch.cat([has_history[:, None].expand(-1, 2), valid], 1).float()
+    difference = F.pad(error[..., smoothed], (0, 0, 2, 0))  # X_pre is given: no error there
     for name in ("pose_velocity", "pose_acceleration"):
         difference, weight = difference.diff(dim=1), weight[:, 1:] * weight[:, :-1]
         joining = torch.arange(weight.shape[1], device=weight.device) < 2  # those with a frame of X_pre
@@ -158,21 +170,31 @@ class MotionDiffusion(nn.Module):
     def losses(
         self, x0: Tensor, noise: Tensor, t: Tensor, conditions: WindowConditions, valid: Tensor
     ) -> dict[str, Tensor]:
-        """Raw terms of ``motion_losses`` for clean motion x0 (B, W, E) noised to t (B,); valid (B, W)."""
-        x0 = torch.where(valid[..., None], x0, 0.0)
-        estimate = self(self.add_noise(x0, noise, t), t, conditions, None if bool(valid.all()) else valid)
+        """Raw terms of ``motion_losses`` for clean motion x0 (B, W, E) noised to t (B,); valid (B, K + W)."""
+        x0 = torch.where(valid[:, -x0.shape[1] :, None], x0, 0.0)
+        return self.losses_at(self.add_noise(x0, noise, t), t, x0, conditions, valid)
+
+    def losses_at(
+        self, x_t: Tensor, t: Tensor, target: Tensor, conditions: WindowConditions, valid: Tensor
+    ) -> dict[str, Tensor]:
+        """Raw terms of ``motion_losses`` for the estimate at x_t (B, W, E); valid (B, K + W)."""
+        estimate = self(x_t, t, conditions, None if bool(valid.all()) else valid)
         return motion_losses(
             estimate,
-            x0,
-            valid,
-            self.layout.pose,
-            conditions.history,
+            target,
+            valid[:, -x_t.shape[1] :],
+            self.layout.pose if self.config.objective.smoothed == "pose" else slice(None),
             conditions.has_history,
             self.config.objective.join_weight,
         )
 
     def guided(
-        self, x_t: Tensor, t: Tensor, conditions: WindowConditions, guidance: Mapping[str, float]
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        conditions: WindowConditions,
+        guidance: Mapping[str, float],
+        valid: Tensor | None = None,
     ) -> Tensor:
         """(1 + sum_c l_c) H(C) - sum_c l_c H(C | c = null): VASA-1, section 3.2 (classifier-free guidance),
         in one batched call.
@@ -180,14 +202,13 @@ class MotionDiffusion(nn.Module):
         A strength of 0 adds no evaluation, nor does a condition that is absent from the whole batch (its term
         is zero).
         """
-        if unknown := sorted(set(guidance) - set(GUIDED)):
-            raise ValueError(f"guidance names {unknown}; wanted some of {list(GUIDED)}.")
         active = {c: s for c, s in guidance.items() if s != 0 and bool(getattr(conditions, f"has_{c}").any())}
         if not active:
-            return self(x_t, t, conditions)
+            return self(x_t, t, conditions, valid)
         num = 1 + len(active)
         batch = concatenate([conditions, *(without(conditions, c) for c in active)])
-        full, *nulled = self(x_t.repeat(num, 1, 1), t.repeat(num), batch).chunk(num)
+        present = None if valid is None else valid.repeat(num, 1)
+        full, *nulled = self(x_t.repeat(num, 1, 1), t.repeat(num), batch, present).chunk(num)
         return full + sum(
             strength * (full - null) for strength, null in zip(active.values(), nulled, strict=True)
         )
@@ -203,10 +224,17 @@ class MotionDiffusion(nn.Module):
         generators: list[torch.Generator] | None = None,
     ) -> Tensor:
         """Normalised motion (B, W, E) from noise (B, W, E), its pose continuing the history there is."""
+        denoise = self.denoiser(conditions, guidance)
+        return sample(denoise, noise, sampling_scheduler(sampler, self.config.schedule), steps, generators)
+
+    def denoiser(
+        self, conditions: WindowConditions, guidance: Mapping[str, float], valid: Tensor | None = None
+    ) -> Denoiser:
+        """``guided`` under these conditions, as sampling asks for it: with a pose that carries on."""
         given = conditions.has_history[:, None, None]
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            estimate = self.guided(x_t, t, conditions, guidance)
+            estimate = self.guided(x_t, t, conditions, guidance, valid)
             return torch.where(given, continued(estimate, conditions.history, self.layout.pose), estimate)
 
-        return sample(denoise, noise, sampling_scheduler(sampler, self.config.schedule), steps, generators)
+        return denoise

@@ -85,15 +85,15 @@ class Normalizer(nn.Module):
             emotion=None if emotion is None else _completed(emotion),
         )
 
-    def default_conditions(self, batch: int = 1) -> Conditions:
-        """Where the user says nothing: gaze straight ahead and mean distance, as VASA-1; neutral, where it
-        leaves emotion empty: a model of many moods would otherwise pick one at random.
+    def default_conditions(self, batch: int = 1, neutral: bool = False) -> Conditions:
+        """Where the user says nothing: gaze straight ahead, mean distance and no emotion, as VASA-1; or a
+        neutral one.
         """
         device = self.distance_mean.device
         return Conditions(
             gaze=torch.zeros(batch, 2, device=device),
             distance=self.distance_mean.expand(batch, 1).clone(),
-            emotion=torch.zeros(batch, len(EMOTIONS), device=device),
+            emotion=torch.zeros(batch, len(EMOTIONS), device=device) if neutral else None,
         )
 
 

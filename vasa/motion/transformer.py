@@ -64,47 +64,50 @@ class MotionTransformer(nn.Module):
     def forward(
         self, x_t: Tensor, t: Tensor, conditions: WindowConditions, valid: Tensor | None = None
     ) -> Tensor:
-        """x_t (B, W, E) noisy motion, t (B,) diffusion step; valid (B, W) bool, False where a frame is
-        padding (default: none is).
+        """x_t (B, w, E) noisy motion, t (B,) diffusion step, conditions with k frames of history; w <= W,
+        k <= K. valid (B, k + w) bool, False where a frame of history or window is padding (default: none is).
 
-        Returns the estimate of X_0, (B, W, E).
+        Fewer frames are the same as W and K of them with the others marked as padding. Returns the estimate
+        of X_0, (B, w, E).
         """
-        batch, W, _ = x_t.shape
-        K = self.history_frames
-        if self.window_frames != W:
+        num_frames, before = x_t.shape[1], conditions.history.shape[1]
+        if num_frames > self.window_frames or before > self.history_frames:
             raise ValueError(
-                f"x_t has {W} frames; this network was built for windows of {self.window_frames}."
+                f"x_t has {num_frames} frames after {before} of history; this network was built for at most "
+                f"{self.window_frames} after {self.history_frames}."
             )
+        position = self.position[self.history_frames - before : self.history_frames + num_frames]
         time = self.time_mlp(_sinusoid(t, self.position.shape[1]))  # (B, width)
         controls = self._control_tokens(conditions, time)  # (B, 4, width)
-        motion = self._motion_tokens(x_t, time, conditions)  # (B, K + W, width), as is the sound
+        # (B, k + w, width), as is the sound
+        motion = self._motion_tokens(x_t, time, conditions) + position
         audio = self._audio_tokens(conditions, valid)
         if self.audio_as_tokens:
-            streams = [audio + self.kinds["audio"] + self.position, motion]
+            streams = [audio + self.kinds["audio"] + position, motion]
         else:
             streams = [motion + audio]
         sequence = torch.cat([controls, *streams], 1)
         present = None
         if valid is not None:
-            frames = torch.cat([valid.new_ones(batch, K), valid], 1)
-            present = torch.cat([valid.new_ones(batch, controls.shape[1]), *[frames] * len(streams)], 1)
+            present = torch.cat([valid.new_ones(controls.shape[:2]), *[valid] * len(streams)], 1)
         for block in self.blocks:
             sequence = block(sequence, len(streams), present)
-        return self.motion_out(self.norm(sequence[:, -W:]))
+        return self.motion_out(self.norm(sequence[:, -num_frames:]))
 
     def _motion_tokens(self, x_t: Tensor, time: Tensor, conditions: WindowConditions) -> Tensor:
         noisy = self.motion_in(x_t) + self.kinds["noisy"] + time[:, None]
         given = conditions.has_history[:, None]
         history = self._or_null("history", self.motion_in(conditions.history), given) + self.kinds["history"]
-        return torch.cat([history, noisy], 1) + self.position
+        return torch.cat([history, noisy], 1)
 
     def _audio_tokens(self, conditions: WindowConditions, valid: Tensor | None) -> Tensor:
-        heard = conditions.has_audio if valid is None else conditions.has_audio & valid
-        now = self._or_null("audio", self.audio_in(conditions.audio), heard)
+        now = self._or_null("audio", self.audio_in(conditions.audio), conditions.has_audio)
         given = conditions.has_history[:, None]
         before = self._or_null("history_audio", self.audio_in(conditions.history_audio), given)
         audio = torch.cat([before, now], 1)
         for convolution in self.audio_context:
+            if valid is not None:
+                audio = audio * valid[..., None]  # as a convolution pads the ends of a shorter window
             audio = audio + F.gelu(convolution(audio.transpose(1, 2)).transpose(1, 2))
         return audio
 

@@ -6,7 +6,7 @@ audio files, speech encoder or face: features come in, raw motion goes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from vasa.checkpoint import CheckpointError, Weights, from_plain, load_into, load_weights, plain, save_weights
-from vasa.motion.conditions import WindowConditions, from_controls
-from vasa.motion.config import MotionConfig
+from vasa.motion.conditions import WindowConditions, from_controls, without
+from vasa.motion.config import GUIDED, GuidanceConfig, MotionConfig, SamplerConfig, check_window
 from vasa.motion.diffusion import MotionDiffusion
 from vasa.records import Conditions, MotionLayout
 
 KIND = "motion"
+ConditionTrack = Callable[[int, int], Conditions]
+"""(first, stop) -> the controls (1, ...) of frames first .. stop - 1, for controls that change with time."""
 
 
 class MotionGenerator:
@@ -34,7 +36,8 @@ class MotionGenerator:
         self.model = model.eval().requires_grad_(False)
         self.layout, self.audio, self.face_hash = model.layout, dict(audio), face_hash
         self.config = model.config
-        self.defaults = model.normalizer.default_conditions()
+        self.defaults = model.normalizer.default_conditions(neutral=self.config.sampler.neutral)
+        self.unlearned = [c for c in (*GUIDED, "history") if getattr(self.config.dropout, c) >= 1]
 
     @property
     def device(self) -> torch.device:
@@ -57,32 +60,33 @@ class MotionGenerator:
     def generate(
         self,
         features: Tensor | Iterable[Tensor],
-        conditions: Conditions | None = None,
+        conditions: Conditions | ConditionTrack | None = None,
         *,
         generator: torch.Generator,
         num_frames: int | None = None,
         steps: int | None = None,
         guidance: Mapping[str, float] | None = None,
         sampler: str | None = None,
+        window_frames: int | None = None,
+        lookahead_frames: int | None = None,
     ) -> Iterator[Tensor]:
         """Raw motion of one clip, in chunks (t, E), t <= W; nothing is kept but one window and the K frames
         before it.
 
         features: (T, A) raw audio features at 25 fps, or an iterator of such chunks of any lengths: how they
-        are cut does not change the result. conditions: controls (1, ...) for the whole call; None of a field
-        is its null condition. generator: the one source of randomness, on the CPU so that a seed means the
-        same motion on every device. num_frames: how many frames to make (default: as many as there are
-        features); beyond the features the model hears nothing, features beyond it are ignored. steps,
-        guidance, sampler: default to the checkpoint's.
+        are cut does not change the result. conditions: controls (1, ...) for the whole call, or asked anew
+        for every window; None of a field is its null condition. generator: the one source of randomness, on
+        the CPU so that a seed means the same motion on every device. num_frames: how many frames to make
+        (default: as many as there are features); beyond the features the model hears nothing, features
+        beyond it are ignored. steps, guidance, sampler, window_frames, lookahead_frames: see
+        ``SamplerConfig``; default to the checkpoint's. Shorter windows answer sooner and cost more.
         """
         if num_frames is not None and num_frames < 1:
             raise ValueError(f"num_frames={num_frames}; wanted at least 1.")
         chunks = [features] if isinstance(features, Tensor) else features
         batched = (chunk[None] for chunk in chunks)
-        for motion in self._windows(
-            batched, 1, conditions, [generator], num_frames, steps, guidance, sampler
-        ):
-            yield motion[0]
+        drawing = self._drawing(steps, guidance, sampler, window_frames, lookahead_frames)
+        return (m[0] for m in self._windows(batched, conditions, [generator], num_frames, drawing))
 
     def generate_many(
         self,
@@ -93,6 +97,8 @@ class MotionGenerator:
         steps: int | None = None,
         guidance: Mapping[str, float] | None = None,
         sampler: str | None = None,
+        window_frames: int | None = None,
+        lookahead_frames: int | None = None,
     ) -> Tensor:
         """Raw motion (B, T, E) of B clips of equal length from features (B, T, A), one generator and one row
         of controls each.
@@ -101,57 +107,97 @@ class MotionGenerator:
         """
         if len(generators) != len(features):
             raise ValueError(f"{len(generators)} generators for {len(features)} clips; wanted one each.")
-        windows = self._windows(
-            [features], len(features), conditions, generators, None, steps, guidance, sampler
+        drawing = self._drawing(steps, guidance, sampler, window_frames, lookahead_frames)
+        return torch.cat(list(self._windows([features], conditions, generators, None, drawing)), 1)
+
+    def _drawing(
+        self,
+        steps: int | None,
+        guidance: Mapping[str, float] | None,
+        sampler: str | None,
+        window_frames: int | None,
+        lookahead_frames: int | None,
+    ) -> SamplerConfig:
+        """The checkpoint's settings with what is asked for in their place. Raises: ValueError."""
+        own = self.config.sampler
+        if own.baked and not (
+            steps in (None, own.steps) and guidance is None and sampler in (None, own.name)
+        ):
+            raise ValueError(
+                f"steps={steps}, guidance={guidance} are asked of a motion model that learned to make in "
+                f"{own.steps} steps what {own.guidance.as_dict()} made of its teacher; leave them out, "
+                "or use the teacher."
+            )
+        if unknown := sorted(set(guidance or ()) - set(GUIDED)):
+            raise ValueError(f"guidance names {unknown}; wanted some of {list(GUIDED)}.")
+        drawing = SamplerConfig(
+            name=own.name if sampler is None else sampler,
+            steps=own.steps if steps is None else steps,
+            guidance=own.guidance
+            if guidance is None
+            else GuidanceConfig(**(dict.fromkeys(GUIDED, 0.0) | dict(guidance))),
+            window_frames=window_frames or own.window_frames,
+            lookahead_frames=own.lookahead_frames if lookahead_frames is None else lookahead_frames,
+            neutral=own.neutral,
+            baked=own.baked,
         )
-        return torch.cat(list(windows), 1)
+        W = self.config.window_frames
+        check_window(drawing.window_frames or W, drawing.lookahead_frames, W)
+        return drawing
 
     @torch.no_grad()
     def _windows(
         self,
         chunks: Iterable[Tensor],
-        batch: int,
-        controls: Conditions | None,
+        controls: Conditions | ConditionTrack | None,
         generators: list[torch.Generator],
         num_frames: int | None,
-        steps: int | None,
-        guidance: Mapping[str, float] | None,
-        sampler: str | None,
+        drawing: SamplerConfig,
     ) -> Iterator[Tensor]:
-        """Windows of raw motion (B, t, E); all but the last have W frames."""
-        config, model, device = self.config, self.model, self.device
-        W, K, E = config.window_frames, config.history_frames, self.layout.width
-        settings = config.sampler
-        controls = model.normalizer.normalise_conditions((controls or self.defaults).to(device))
-        fixed = from_controls(controls, batch, device)
-        history = torch.zeros(batch, K, E, device=device)
-        history_audio = torch.zeros(batch, K, model.audio_dim, device=device)
-        for index, (audio, heard, count) in enumerate(self._feature_windows(chunks, batch, num_frames)):
+        """Raw motion (B, t, E), window by window."""
+        model, device, batch = self.model, self.device, len(generators)
+        W, K, E = (
+            drawing.window_frames or self.config.window_frames,
+            self.config.history_frames,
+            self.layout.width,
+        )
+        past = torch.zeros(batch, K, E, device=device)
+        past_audio = torch.zeros(batch, K, model.audio_dim, device=device)
+        noise, made = torch.zeros(batch, 0, E), 0
+        for audio, heard, count in self._feature_windows(chunks, batch, num_frames, drawing):
+            asked = controls(made, made + count) if callable(controls) else controls or self.defaults
             window = WindowConditions(
                 audio=audio,
                 has_audio=(torch.arange(W, device=device) < heard).expand(batch, W),
-                history=history,
-                history_audio=history_audio,
-                has_history=torch.full((batch,), index > 0, device=device),
-                **fixed,
+                history=past,
+                history_audio=past_audio,
+                has_history=torch.full((batch,), made > 0, device=device),
+                **from_controls(model.normalizer.normalise_conditions(asked.to(device)), batch, device),
             )
-            noise = torch.stack([torch.randn(W, E, generator=g) for g in generators]).to(device)
+            fresh = [torch.randn(W - noise.shape[1], E, generator=g) for g in generators]
+            noise = torch.cat([noise, torch.stack(fresh)], 1)  # frames drawn again start from the same noise
+            for name in self.unlearned:
+                window = without(window, name)
             motion = model.sample(
-                noise,
+                noise.to(device),
                 window,
-                steps=settings.steps if steps is None else steps,
-                guidance=settings.guidance.as_dict() if guidance is None else guidance,
-                sampler=settings.name if sampler is None else sampler,
+                steps=drawing.steps,
+                guidance={} if drawing.baked else drawing.guidance.as_dict(),
+                sampler=drawing.name,
                 generators=generators,
-            )
-            history, history_audio = motion[:, W - K :], audio[:, W - K :]
-            yield model.normalizer.denormalise(motion[:, :count])
+            )[:, :count]
+            noise = noise[:, count:]
+            known = min(made + count, K)
+            past = torch.cat([past, motion], 1)[:, -known:]
+            past_audio = torch.cat([past_audio, audio[:, :count]], 1)[:, -known:]
+            made += count
+            yield model.normalizer.denormalise(motion)
 
     def _feature_windows(
-        self, chunks: Iterable[Tensor], batch: int, num_frames: int | None
+        self, chunks: Iterable[Tensor], batch: int, num_frames: int | None, drawing: SamplerConfig
     ) -> Iterator[tuple[Tensor, int, int]]:
         """(normalised audio (B, W, A), how many frames are sound, how many to give out) per window."""
-        W = self.config.window_frames
+        W = drawing.window_frames or self.config.window_frames
         pending = torch.zeros(batch, 0, self.model.audio_dim, device=self.device)
         source, made, ended = iter(chunks), 0, False
         while num_frames is None or made < num_frames:
@@ -162,14 +208,15 @@ class MotionGenerator:
                 else:
                     pending = torch.cat([pending, self._checked(chunk, batch)], 1)
             heard = min(pending.shape[1], W)
-            count = heard if num_frames is None else min(W, num_frames - made)
+            left = heard if num_frames is None else num_frames - made
+            count = left if left < W else W - drawing.lookahead_frames
             if count == 0:
                 break
             audio = pending[:, :W]
             if heard < W:
                 audio = torch.cat([audio, audio.new_zeros(batch, W - heard, audio.shape[2])], 1)
             yield audio, heard, count
-            pending, made = pending[:, W:], made + count
+            pending, made = pending[:, count:], made + count
         if made == 0:
             raise ValueError("There are no audio features; wanted at least one frame (40 ms of sound).")
 

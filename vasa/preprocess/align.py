@@ -45,6 +45,12 @@ class FoundFace:
     second_share: float = 0.0
 
 
+def whole_frame(picture: np.ndarray, max_size: int) -> FoundFace:
+    """Of a picture (H, H, 3) that was cut by the crop rule: all of it, at ``max_size`` px at most."""
+    side = picture.shape[0]
+    return FoundFace(Crop(side / 2, side / 2, side, min(side, max_size)), "framed", 1, 1.0)
+
+
 class FaceAligner:
     """Finds the largest face of a photograph and crops it by the crop rule."""
 
@@ -103,6 +109,15 @@ class FaceAligner:
             )
         log.warning("No face was found in the picture; its middle is used as it is (%dx%d).", width, height)
         return FoundFace(centre_crop(height, width, min_size, max_size), CENTRE, 0, 0.0)
+
+    def points_of(self, photo: np.ndarray, crop: Crop) -> np.ndarray | None:
+        """The five points (5, 2) of the face that a crop of a photograph shows, in its pixels; None where
+        nothing that sees them is there, or sure.
+        """
+        if self._landmarks is None:
+            return None
+        found = self._refined(photo, crop, 1, self.config.min_confidence, crop.size, crop.size)
+        return None if found is None else found[2]
 
     def _alone(self, photo: np.ndarray, min_size: int, max_size: int) -> FoundFace | None:
         """A face that fills the picture's middle, as in framed clips, but that no cascade knows: fringes hide

@@ -71,6 +71,33 @@ def build_speech_encoder(config: SpeechConfig, device: torch.device | str = "cpu
     return TransformerSpeech(config, device)
 
 
+def features_as_heard_live(
+    encoder: SpeechEncoder,
+    waveform: np.ndarray,
+    num_frames: int,
+    *,
+    piece: int,
+    left: int,
+    right: int,
+    reference: Reference | None = None,
+) -> Tensor:
+    """Features (num_frames, dim) as live speech gives them: of ``piece`` frames at a time, each heard with at
+    most ``left`` frames before it and ``right`` after it. reference: None takes the level of the whole.
+
+    Encoders that attend to everything, wav2vec 2.0 and HuBERT, say something else at the end of what they
+    have heard than in the middle of it; a motion model that is to answer live must have learned from that.
+    """
+    reference = reference or encoder.reference([waveform])
+    parts = []
+    for start in range(0, num_frames, piece):
+        stop = min(start + piece, num_frames)
+        first, last = max(start - left, 0), min(stop + right, num_frames)
+        heard = waveform[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME]
+        features = encoder.features(heard, last - first, reference)
+        parts.append(features[start - first : stop - first])
+    return torch.cat(parts)
+
+
 class LogMelSpeech:
     """Log-mel energies (T, 2 * NUM_MELS): NUM_MELS bands at 50 Hz, the halves of each video frame together.
 

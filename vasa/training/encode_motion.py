@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from vasa.data.manifest import MANIFEST
 from vasa.data.synthetic.augment import augment
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.face.config import MOTION_ENCODERS
-from vasa.pretrained.speech import build_speech_encoder
+from vasa.pretrained.speech import SpeechEncoder, build_speech_encoder, features_as_heard_live
 from vasa.records import NUM_CONTROLS, Animation, Clip
 from vasa.training.label_code import LabelCode
 from vasa.training.motion_config import EncodeMotionRun
@@ -33,14 +33,6 @@ from vasa.training.runtime import choose_device, mix
 EXACT = "exact animation"
 """Stands for a face checkpoint's hash in caches of exact animation."""
 _log = logging.getLogger(__name__)
-
-
-class SpeechEncoder(Protocol):
-    """What encoding needs of ``pretrained.speech``."""
-
-    dim: int
-
-    def features(self, waveform: np.ndarray, num_frames: int) -> Tensor: ...
 
 
 class _Face:
@@ -110,15 +102,39 @@ def sound_variants(clip: Clip, number: int, seed: int) -> list[np.ndarray]:
     ]
 
 
+LIVE_PIECE, LIVE_RIGHT = (4, 25), (0, 8)
+"""Frames that live speech is heard at a time, and after these: from, to."""
+LIVE_LEFT = 50
+
+
+def heard(speech: SpeechEncoder, sound: np.ndarray, num_frames: int, live: bool, seed: int) -> Tensor:
+    """Features (T, A) of a sound, whole, or in pieces as live speech; seed: of the pieces' length."""
+    if not live:
+        return speech.features(sound, num_frames)
+    rng = np.random.default_rng((seed, len(sound)))
+    piece, right = (int(rng.integers(low, high + 1)) for low, high in (LIVE_PIECE, LIVE_RIGHT))
+    return features_as_heard_live(speech, sound, num_frames, piece=piece, left=LIVE_LEFT, right=right)
+
+
 def encode_clip(
-    clip: Clip, motion: Tensor, speech: SpeechEncoder, variants: int, seed: int, keep_audio: bool
+    clip: Clip,
+    motion: Tensor,
+    speech: SpeechEncoder,
+    variants: int,
+    seed: int,
+    keep_audio: bool,
+    streamed: int = 0,
 ) -> EncodedClip:
-    """One clip of the cache. seed: of its sound's augmentation."""
+    """One clip of the cache. seed: of its sound's augmentation. streamed: variants heard as live speech."""
     sounds = sound_variants(clip, variants, seed)
+    features = [
+        heard(speech, sound, clip.num_frames, number >= variants - streamed, seed + number)
+        for number, sound in enumerate(sounds)
+    ]
     return EncodedClip(
         clip_id=clip.clip_id,
         motion=motion,
-        features=torch.stack([speech.features(sound, clip.num_frames) for sound in sounds]).cpu(),
+        features=torch.stack(features).cpu(),
         gaze=clip.gaze,
         distance=clip.distance,
         emotion=clip.emotion,
@@ -150,6 +166,7 @@ def encode_motion(run: EncodeMotionRun) -> Path:
             "clips_per_shard": run.clips_per_shard,
             "keep_audio": run.keep_audio,
             "label_heads": run.label_heads,
+            **({"streamed_variants": run.streamed_variants} if run.streamed_variants else {}),
         },
     )
     writer = LatentCacheWriter(run.output, header)
@@ -164,7 +181,17 @@ def encode_motion(run: EncodeMotionRun) -> Path:
         for index in shards[shard]:
             clip = face.clip(index)
             seed = mix(run.clips.seed, index)
-            encoded.append(encode_clip(clip, face.motion(clip), speech, run.variants, seed, run.keep_audio))
+            encoded.append(
+                encode_clip(
+                    clip,
+                    face.motion(clip),
+                    speech,
+                    run.variants,
+                    seed,
+                    run.keep_audio,
+                    run.streamed_variants,
+                )
+            )
         writer.write(shard, encoded)
         done += len(encoded)
         rate = done / (time.monotonic() - begun)

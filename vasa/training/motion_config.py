@@ -33,6 +33,8 @@ class EncodeMotionRun:
     variants: int = (
         4  # of each clip's sound: the clean one, and augmented ones (a feature is cheap, a render is not)
     )
+    # of them, the last ones, as features of live speech: pieces of 4 to 25 frames, up to 8 more frames heard
+    streamed_variants: int = 0
     keep_audio: bool = False  # keep waveforms too, as a model that scores sound against motion needs them
     batch_frames: int = 64  # frames that the face encoders see at once
     device: str = "auto"
@@ -51,6 +53,11 @@ class EncodeMotionRun:
                 f"store={self.store} holds recordings, of which frames are all there is: wanted face=... to "
                 f"encode them and label_heads=0, not face={self.face} and label_heads={self.label_heads}."
             )
+        if not 0 <= self.streamed_variants < self.variants:
+            raise ValueError(
+                f"streamed_variants={self.streamed_variants} of variants={self.variants}; wanted 0 or more, "
+                "and fewer than all: the first is the clean sound, heard whole."
+            )
         for name in ("clips_per_shard", "variants", "batch_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; wanted at least 1.")
@@ -61,11 +68,19 @@ class TrainMotionRun(TrainingRun):
     """Stage 2: the motion model on a latent cache."""
 
     cache: Path  # of the training split
+    more_caches: list[Path] = field(default_factory=list)  # further ones, mixed in: languages, corpora
+    # how often cache and each of more_caches are drawn from, in any unit; empty: all clips alike
+    cache_weights: list[float] = field(default_factory=list)
     validation_cache: Path | None = None  # scores and the preview; None: none are made
     validation_clips: int = 8
     face: Path | None = (
         None  # face.safetensors that the caches must come from; None: whichever made the training cache
     )
+    # motion.safetensors (or its folder) of a teacher, which a student learns to follow in
+    # motion.sampler.steps steps; None: the model learns from data
+    teacher: Path | None = None
+    teacher_steps: int = 8  # that the teacher takes while it teaches, a multiple of the student's
+    film_seconds: float = 4.0  # of every preview's film, for which face must be named; 0: none
     start_share: float = 0.1  # of windows at a clip's first frame, where there is no history
     motion: MotionConfig = field(default_factory=MotionConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -73,5 +88,7 @@ class TrainMotionRun(TrainingRun):
     def __post_init__(self) -> None:
         if not 0 <= self.start_share <= 1:
             raise ValueError(f"start_share={self.start_share}; wanted 0 to 1.")
+        if self.film_seconds != 0 and not 0.04 <= self.film_seconds <= 60:
+            raise ValueError(f"film_seconds={self.film_seconds}; wanted 0, or 0.04 to 60.")
         if self.validation_clips < 1:
             raise ValueError(f"validation_clips={self.validation_clips}; wanted at least 1.")

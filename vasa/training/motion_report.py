@@ -134,9 +134,9 @@ def track_scores(tracks: Tracks, model: MotionDiffusion) -> dict[str, float]:
             sample[..., part] - sample[..., part].mean(1, keepdim=True),
             truth[..., part] - truth[..., part].mean(1, keepdim=True),
         )
-    W = model.config.window_frames
+    hop = model.config.hop_frames
     change = sample.diff(dim=1).abs().mean((0, 2))  # (T - 1,)
-    joins = torch.arange(W - 1, len(change), W)
+    joins = torch.arange(hop - 1, len(change), hop)
     if len(joins):
         inside = torch.ones(len(change), dtype=torch.bool)
         inside[joins] = False
@@ -163,7 +163,7 @@ def draw_tracks(tracks: Tracks, model: MotionDiffusion, width: int = 1000, row: 
     x = np.linspace(0, width - 1, len(truth))
     for number, entry in enumerate(entries):
         middle, top = (number + 0.5) * row, number * row
-        for join in range(model.config.window_frames, len(truth), model.config.window_frames):
+        for join in range(model.config.hop_frames, len(truth), model.config.hop_frames):
             pen.line([(x[join], top), (x[join], top + row)], fill=(225, 225, 225))
         for values, colour in ((truth, (150, 150, 150)), (sample, (30, 90, 220))):
             y = middle - values[:, entry].clamp(-3, 3).numpy() * row / 6.5

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vasa.data.motion_windows import MotionWindowBatch, MotionWindows
 from vasa.motion.conditions import DROPPED, WindowConditions, drop
+from vasa.motion.config import ObjectiveConfig
 from vasa.motion.diffusion import MotionDiffusion
 from vasa.motion.normalizer import Normalizer
 from vasa.records import Conditions
@@ -45,7 +46,7 @@ def window_conditions(windows: MotionWindowBatch, normalizer: Normalizer) -> Win
     assert controls.gaze is not None and controls.distance is not None and controls.emotion is not None
     return WindowConditions(
         audio=normalizer.normalise_audio(windows.features),
-        has_audio=windows.valid,
+        has_audio=windows.valid[:, -windows.features.shape[1] :],
         history=normalizer.normalise(windows.history),
         history_audio=normalizer.normalise_audio(windows.history_features),
         has_history=windows.has_history,
@@ -84,12 +85,15 @@ class MotionStep:
         return t, uniform, rng.standard_normal((num_frames, width), dtype=np.float32)
 
     def loss(self, batch: MotionBatch, step: int) -> dict[str, Tensor]:
-        """Weighted sum as ``total``; every term raw under its name, and weighted as ``weighted_<name>``."""
+        """See ``weighted_sum``."""
         model, config = self.model, self.model.config
         conditions = drop(window_conditions(batch.windows, model.normalizer), config.dropout, batch.uniform)
         x0 = model.normalizer.normalise(batch.windows.motion)
         raw = model.losses(x0, batch.noise, batch.t, conditions, batch.windows.valid)
-        weighted = {
-            f"weighted_{name}": value * getattr(config.objective, name) for name, value in raw.items()
-        }
-        return {"total": torch.stack(list(weighted.values())).sum(), **raw, **weighted}
+        return weighted_sum(raw, config.objective)
+
+
+def weighted_sum(raw: dict[str, Tensor], objective: ObjectiveConfig) -> dict[str, Tensor]:
+    """Weighted sum as ``total``; every term raw under its name, and weighted as ``weighted_<name>``."""
+    weighted = {f"weighted_{name}": value * getattr(objective, name) for name, value in raw.items()}
+    return {"total": torch.stack(list(weighted.values())).sum(), **raw, **weighted}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any, TypeVar
 
 from vasa.checkpoint import atomic_path, plain
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
@@ -41,25 +42,34 @@ def study_face(run: StudyFaceRun, load: Callable[[Sequence[str]], TrainFaceRun])
 
 
 def _measured(cfg: TrainFaceRun, options: ProbeOptions, folder: Path) -> Row:
-    """The row of one training, from its file if it is there.
+    def measure() -> Row:
+        begun = time.process_time()
+        weights = train_face(cfg)
+        seconds = time.process_time() - begun
+        return probe_face(FaceAutoencoder.from_pretrained(weights), cfg, options) | {"cpu_s": seconds}
 
-    Raises: ValueError if that was made from another config.
+    return measured_once(folder, {"run": plain(cfg), "probe": plain(options)}, measure)
+
+
+Scores = TypeVar("Scores")
+
+
+def measured_once(folder: Path, made_from: Mapping[str, Any], measure: Callable[[], Scores]) -> Scores:
+    """Scores of one training, plain data, from its probe.json if it is there, else measured and kept.
+
+    Raises: ValueError if what is there was made from another config.
     """
     path = folder / "probe.json"
-    made_from = {"run": plain(cfg), "probe": plain(options)}
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-        changed = differences(known["made_from"], made_from)
+        changed = differences(known["made_from"], dict(made_from))
         if changed:
             raise ValueError(
                 f"{path} was measured under another config ({'; '.join(changed[:4])}); remove {folder} to "
                 "train again, or give another run_dir."
             )
         return known["scores"]
-    begun = time.process_time()
-    weights = train_face(cfg)
-    seconds = time.process_time() - begun
-    scores = probe_face(FaceAutoencoder.from_pretrained(weights), cfg, options) | {"cpu_s": seconds}
+    scores = measure()
     with atomic_path(path) as temporary:
         text = json.dumps({"scores": scores, "made_from": made_from}, indent=1)
         temporary.write_text(text, encoding="utf-8")
@@ -77,20 +87,22 @@ def probe_face(model: FaceAutoencoder, cfg: TrainFaceRun, options: ProbeOptions)
 def markdown(rows: dict[str, list[Row]], seeds: Sequence[int]) -> str:
     """Means over seeds with the lowest and highest, then the reach of each control."""
     lines = [f"Seeds {', '.join(map(str, seeds))}: mean (lowest to highest).", ""]
-    lines += _table("variant", COLUMNS, {n: [_spread(r, c) for c in COLUMNS] for n, r in rows.items()})
+    lines += table_lines("variant", COLUMNS, {n: [spread(r, c) for c in COLUMNS] for n, r in rows.items()})
     names = [f"reach_{name}" for name in REACH]
     reach = {name: [f"{fmean(r[n] for r in found):.2f}" for n in names] for name, found in rows.items()}
     some = next(iter(rows.values()))[0]
     reach["true pictures"] = [f"{some[n.replace('reach', 'ceiling')]:.2f}" for n in names]
-    return "\n".join([*lines, "", *_table("reach of", tuple(REACH), reach)]) + "\n"
+    return "\n".join([*lines, "", *table_lines("reach of", tuple(REACH), reach)]) + "\n"
 
 
-def _table(first: str, columns: Sequence[str], rows: dict[str, list[str]]) -> list[str]:
+def table_lines(first: str, columns: Sequence[str], rows: dict[str, list[str]]) -> list[str]:
+    """A Markdown table: rows of cells by name."""
     head = [f"| {first} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     return head + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
 
 
-def _spread(rows: list[Row], column: str) -> str:
+def spread(rows: list[Row], column: str) -> str:
+    """Mean of a column over seeds, with the lowest and highest."""
     values = [row[column] for row in rows]
     shown = f"{fmean(values):.2f}"
     return shown if len(values) == 1 else f"{shown} ({min(values):.2f} to {max(values):.2f})"

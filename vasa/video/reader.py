@@ -1,8 +1,8 @@
 """Reading video: upright RGB frames, exact to the frame, as stored or at a steady rate, whichever library
 decodes.
 
-Turning a phone's picture upright and bringing any frame rate to a steady one happen here, so nothing
-downstream meets a display matrix or a variable rate.
+Turning a phone's picture upright, making its pixels square and bringing any frame rate to a steady one happen
+here, so nothing downstream meets a display matrix or a variable rate.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -160,8 +160,15 @@ class _PyavDecoder:
                     number if counted or frame.pts is None else int(np.searchsorted(self._ticks, frame.pts))
                 )
                 if place >= index:
-                    image = frame.to_ndarray(format="rgb24")
+                    wide = round(frame.width * _pixel_aspect(stream))
+                    image = frame.to_ndarray(format="rgb24", width=wide, height=frame.height)
                     yield place, np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+
+def _pixel_aspect(stream: Any) -> float:
+    """Width of a stored pixel, in heights."""
+    ratio = stream.sample_aspect_ratio
+    return float(ratio) if ratio and 0.25 < ratio < 4 else 1.0
 
 
 def _without_damage(frames: Iterator, path: Path) -> Iterator:

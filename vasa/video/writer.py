@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
-import subprocess
+import platform
+import shutil
 import tempfile
-import threading
+import time
 import wave
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from vasa.records import VIDEO_FPS
+from vasa.video.content import Content, content_of
+from vasa.video.encoder import Feeder, Ffmpeg
 
 SYNTHETIC_NOTE = (
     "Synthetic video: generated from a portrait and a sound file by vasa; it records no real event."
@@ -31,7 +34,11 @@ class VideoWriter:
 
     The sound is kept whole and starts with the first frame; where it ends before the picture, silence
     follows. The same input gives the same bytes (one encoder thread, no dates). Leaving the block by an
-    exception leaves no file behind.
+    exception leaves no file behind. Frames are encoded in a thread while the next ones are made; what goes
+    wrong there is raised by a later ``write`` or by the end of the block.
+
+    encode_s: seconds that the encoder and the muxer took; waiting_s: those in which the caller stood still
+    for them.
     """
 
     def __init__(
@@ -43,10 +50,10 @@ class VideoWriter:
         audio: np.ndarray | None = None,
         audio_hz: int | None = None,
         crf: int = 16,
-        note: str = SYNTHETIC_NOTE,
+        describe: Callable[[Content], Mapping[str, str]] | None = None,
     ) -> None:
-        """audio: float (N,) mono in [-1, 1] at ``audio_hz``. crf: x264's quality, 0 lossless to 51. note: the
-        comment tag.
+        """audio: float (N,) mono in [-1, 1] at ``audio_hz``. crf: x264's quality, 0 lossless to 51. describe:
+        given what is in the finished file, tags to write into it besides the comment that it is synthetic.
         """
         self.path = Path(path)
         check_video_path(self.path)
@@ -56,14 +63,17 @@ class VideoWriter:
             )
         if (audio is None) != (audio_hz is None):
             raise ValueError("audio and audio_hz go together; give both or neither.")
-        self._shape, self._fps, self._crf, self._note = (height, width, 3), fps, crf, note
+        self._shape, self._fps, self._crf, self._describe = (height, width, 3), fps, crf, describe
         self._audio, self._audio_hz = audio, audio_hz
         self.num_frames = 0
+        self._muxing_s = 0.0
 
     def __enter__(self) -> VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # The names inside are ours, so no dash or percent sign of the user's name reaches the encoder.
-        self._folder = tempfile.TemporaryDirectory(prefix=".vasa-", dir=self.path.parent)
+        self._folder = tempfile.TemporaryDirectory(
+            prefix=f"{_partial_of_this_machine()}{os.getpid()}-", dir=self.path.parent
+        )
         self._silent = Path(self._folder.name) / "silent.mp4"
         source = [
             "-f",
@@ -101,41 +111,92 @@ class VideoWriter:
             "-flags:v",
             "+bitexact",
         ]
-        self._encoder = _Ffmpeg(
-            [*source, "-i", "pipe:0", *colour, *codec, *_muxing(self._note), _url(self._silent)]
-        )
+        self._encoder = Ffmpeg([*source, "-i", "pipe:0", *colour, *codec, *_muxing(), _url(self._silent)])
+        self._feeder = Feeder(self._encoder, math.prod(self._shape))
         return self
+
+    @property
+    def encode_s(self) -> float:
+        return self._feeder.encode_s + self._muxing_s
+
+    @property
+    def waiting_s(self) -> float:
+        return self._feeder.waiting_s + self._muxing_s
 
     def write(self, frame: np.ndarray) -> None:
         """Appends one uint8 (H, W, 3) RGB frame."""
         if frame.shape != self._shape or frame.dtype != np.uint8:
             raise ValueError(f"frame is {frame.dtype} {frame.shape}; wanted uint8 {self._shape}.")
-        self._encoder.feed(np.ascontiguousarray(frame).data)
+        self._feeder.put(frame)
         self.num_frames += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._folder:
-            if kind is not None:
-                self._encoder.stop()
-                return
-            self._encoder.finish()
-            if self.num_frames == 0:
-                raise ValueError(f"no frame was written for {str(self.path)!r}; a video wants at least one.")
-            finished = self._silent if self._audio is None else self._with_sound()
-            finished.replace(self.path)
+            complete = False
+            try:
+                if kind is None:
+                    self._complete()
+                    complete = True
+            except OSError as failed:
+                if failed.errno != errno.ENOSPC:
+                    raise
+                raise OSError(errno.ENOSPC, "no space left", str(self.path)) from failed
+            finally:
+                if not complete:
+                    self._feeder.stop()
+
+    def _complete(self) -> None:
+        self._feeder.finish()
+        if self.num_frames == 0:
+            raise ValueError(f"no frame was written for {str(self.path)!r}; a video wants at least one.")
+        started = time.perf_counter()
+        finished = self._silent if self._audio is None else self._with_sound()
+        if self._describe is not None:
+            finished = self._tagged(finished, self._describe(content_of(finished)))
+        finished.replace(self.path)
+        self._muxing_s = time.perf_counter() - started
 
     def _with_sound(self) -> Path:
         assert self._audio is not None and self._audio_hz is not None
-        sound, finished = Path(self._folder.name) / "sound.wav", Path(self._folder.name) / "finished.mp4"
+        sound, finished = Path(self._folder.name) / "sound.wav", Path(self._folder.name) / "sounding.mp4"
         _write_wav(
             sound, self._audio, self._audio_hz, math.ceil(self.num_frames / self._fps * self._audio_hz)
         )
         inputs = ["-i", _url(self._silent), "-i", _url(sound), "-map", "0:v:0", "-map", "1:a:0"]
         codec = ["-c:v", "copy", "-c:a", "aac", "-b:a", "160k", "-flags:a", "+bitexact"]
-        _Ffmpeg([*inputs, *codec, *_muxing(self._note), _url(finished)]).finish()
+        Ffmpeg([*inputs, *codec, *_muxing(), _url(finished)]).finish()
         return finished
+
+    def _tagged(self, video: Path, tags: Mapping[str, str]) -> Path:
+        """The same pictures and sound, not encoded again, with texts about them."""
+        tagged = Path(self._folder.name) / "tagged.mp4"
+        Ffmpeg(["-i", _url(video), "-map", "0", "-c", "copy", *_muxing(tags), _url(tagged)]).finish()
+        return tagged
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes half-written videos in ``folder`` whose processes, on this machine, have ended: killed ones."""
+    start = _partial_of_this_machine()
+    for partial in folder.glob(f"{start}*"):
+        pid = partial.name.removeprefix(start).split("-")[0]
+        if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial_of_this_machine() -> str:
+    return f".vasa-{platform.node()}-"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def check_video_path(path: Path) -> None:
@@ -158,19 +219,11 @@ def check_video_path(path: Path) -> None:
         raise OSError(f"output folder {str(nearest)!r} cannot be written to; name another.")
 
 
-def _muxing(note: str) -> list[str]:
-    return [
-        "-map_metadata",
-        "-1",
-        "-fflags",
-        "+bitexact",
-        "-metadata",
-        f"comment={note}",
-        "-movflags",
-        "+faststart",
-        "-f",
-        "mp4",
-    ]
+def _muxing(tags: Mapping[str, str] | None = None) -> list[str]:
+    texts = {"comment": SYNTHETIC_NOTE, **(tags or {})}
+    named = [word for name, text in texts.items() for word in ("-metadata", f"{name}={text}")]
+    kind = ["-movflags", "+faststart", "-f", "mp4"]
+    return ["-map_metadata", "-1", "-fflags", "+bitexact", *named, *kind]
 
 
 def _url(path: Path) -> str:
@@ -188,59 +241,3 @@ def _write_wav(path: Path, audio: np.ndarray, audio_hz: int, min_samples: int) -
             piece = np.clip(audio[start : start + (1 << 20)], -1, 1)
             file.writeframes((piece * 32767).round().astype("<i2").tobytes())
         file.writeframes(bytes(2 * max(0, min_samples - len(audio))))
-
-
-class _Ffmpeg:
-    """One run of the bundled encoder. Its complaints are drained by a thread: a full pipe would stop it for
-    good.
-    """
-
-    def __init__(self, arguments: Sequence[str]) -> None:
-        import imageio_ffmpeg
-
-        try:
-            program = imageio_ffmpeg.get_ffmpeg_exe()
-        except RuntimeError as error:
-            raise OSError(f"no video encoder on this machine ({error}); install ffmpeg.") from error
-        command = [program, "-hide_banner", "-loglevel", "error", "-y", *arguments]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, bufsize=0
-        )
-        self._complaints: deque[str] = deque(maxlen=8)
-        self._drain = threading.Thread(target=self._read_complaints, daemon=True)
-        self._drain.start()
-
-    def _read_complaints(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._complaints.append(line.decode(errors="replace").strip())
-
-    def feed(self, data: memoryview) -> None:
-        assert self._process.stdin is not None
-        left = data.cast("B")
-        try:
-            while left:
-                left = left[self._process.stdin.write(left) :]
-        except (BrokenPipeError, ValueError):
-            self.finish()
-
-    def finish(self) -> None:
-        """Waits for the encoder; raises OSError with its own words when it did not succeed."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        code = self._process.wait()
-        self._drain.join()
-        if code != 0:
-            how = f"was killed by signal {-code}" if code < 0 else f"failed with code {code}"
-            raise OSError(
-                f"the video encoder {how}: {' '.join(self._complaints) or 'it said nothing'}; no file was "
-                "written."
-            )
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._drain.join()
-        assert self._process.stdin is not None
-        self._process.stdin.close()

@@ -77,6 +77,20 @@ def emotion_controls(weights: Tensor) -> Tensor:
     return weights @ table
 
 
+SPEECH_KEEPS = {"jaw": 0.0, "lip_press": 0.25, "lip_width": 0.6, "lip_pucker": 0.5}
+"""Share of an emotion's offset that is left to it while somebody speaks: a mood may shape the lips but
+neither hold the jaw open in silence nor press a vowel shut.
+"""
+
+
+def mood_controls(weights: Tensor) -> Tensor:
+    """As ``emotion_controls``, of a face that speaks: weights (..., 8) -> offsets (..., 11), float64."""
+    share = torch.ones(NUM_CONTROLS, dtype=torch.float64)
+    for name, kept in SPEECH_KEEPS.items():
+        share[CONTROL_INDEX[name]] = kept
+    return emotion_controls(weights).double() * share.to(weights.device)
+
+
 def random_animation(seeds: Sequence[int], scale_range: tuple[float, float] = (0.80, 1.25)) -> Animation:
     """One wild frame per seed (B): every pose and control exercised independently; for training stage 1.
 

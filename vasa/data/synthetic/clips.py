@@ -66,8 +66,10 @@ class SyntheticClips:
         person = make_identities([identity], mode=self.config.mode)
         return render_person(person, animation, self.config.size, self.config.quality)
 
-    def animation_only(self, index: int) -> Clip:
-        """The clip without its frames: audio, true animation and conditions."""
+    def animation_only(self, index: int, emotion: Tensor | None = None) -> Clip:
+        """The clip without its frames: audio, true animation and conditions. emotion (8,): another mood than
+        its own, all else equal.
+        """
         if not 0 <= index < len(self):
             raise IndexError(
                 f"clip {index} of {len(self)} in the {self.split} split; wanted 0 to {len(self) - 1}."
@@ -76,6 +78,8 @@ class SyntheticClips:
         speech = self.speech(index)
         rng = self._generator(index, 3)
         weights = _emotion(rng)
+        if emotion is not None:
+            weights = emotion
         animation, looking = animate(speech, weights, rng)
         name = f"{self.split}-{self.config.seed}-{index:06d}-{speech.engine}"
         return Clip(
@@ -152,20 +156,9 @@ def animate(speech: Speech, emotion: Tensor, rng: np.random.Generator) -> tuple[
 
 def _mood(speech: Speech, emotion: Tensor, rng: np.random.Generator) -> np.ndarray:
     """Control offsets (T, 11) of an expression, waxing and waning a little."""
-    from vasa.data.synthetic.animation import emotion_controls
+    from vasa.data.synthetic.animation import mood_controls
 
-    offset = emotion_controls(emotion[None])[0].numpy().astype(np.float64).copy()
-    # The mouth belongs to speech: a mood may shape the lips but neither hold the jaw open in silence nor
-    # press a vowel shut.
-    for name, share in (
-        ("jaw", 0.0),
-        ("lip_press", 0.25),
-        ("lip_width", 0.6),
-        ("lip_pucker", 0.5),
-        ("gaze_yaw", 0.0),
-        ("gaze_pitch", 0.0),
-    ):
-        offset[CONTROL_INDEX[name]] *= share
+    offset = mood_controls(emotion[None])[0].numpy()
     strength = 1 + 0.12 * dynamics.smooth_noise(speech.num_frames, 0.6, 0.1, rng)
     return strength[:, None] * offset
 

@@ -20,7 +20,8 @@ class Appearance:
     pose (B, 6) and dynamics (B, E) of the portrait itself; features of E_app, finest first; small
     (B, 3, S, S) its pixels at network size, pixels those that frames are made of: (B, 3, H, H), or
     enlarged to (B, 3, 2 H, 2 H) where frames are finer than the network. photograph (B,): 1 for what a
-    detector found, 0 for rendered faces (see PHOTO_RESIDUAL). side: H of the frames.
+    detector found, 0 for rendered faces (see PHOTO_RESIDUAL). side: H of the frames. held: whether motion
+    fades to none at the edges of the frames, which then go on in a larger picture.
     """
 
     volume: Tensor
@@ -33,6 +34,7 @@ class Appearance:
     pixels: Tensor
     photograph: Tensor
     side: int
+    held: bool = False
 
     def __getitem__(self, index: int | slice | Tensor) -> Appearance:
         def picked(value: Any) -> Any:  # a tensor, a list of them, or what all of the batch share

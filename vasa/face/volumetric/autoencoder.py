@@ -11,7 +11,7 @@ e_s); driver: w_em(z_d, e_s) in the canonical frame first, then rigid. z_id is a
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -54,7 +54,7 @@ REST_LIMITS = {"blink_left": 0.9, "blink_right": 0.9, "jaw": 0.3}
 """Controls of a portrait that are believed above these values even when its expression counts as its rest."""
 
 
-def _at_rest(controls: Tensor, share: float) -> Tensor:
+def at_rest(controls: Tensor, share: float) -> Tensor:
     """Controls (B, 11) of a portrait, less the share that is taken for its rest."""
     left = controls * (1 - share)
     for name, limit in REST_LIMITS.items():
@@ -155,13 +155,16 @@ class FaceAutoencoder(nn.Module):
 
     # ------------------------------------------------------------------ appearance
 
-    def encode(self, image: Tensor, points: Tensor | None = None, resting: float = 0.0) -> Appearance:
+    def encode(
+        self, image: Tensor, points: Tensor | None = None, resting: float = 0.0, speaking: bool = False
+    ) -> Appearance:
         """Portraits (B, 3, H, H) in [-1, 1], H >= S -> Appearance; H is kept for rendering.
 
         points (B, 5, 2): where a face detector saw eyes, nose tip and mouth corners (image coordinates);
         corrects where the features of this face are, and marks it as a photograph (PHOTO_RESIDUAL). resting:
         the share of the portrait's expression that counts as how this face looks at rest, so that motion is
-        added to it; what is plainly open or shut (REST_LIMITS) stays an expression.
+        added to it; what is plainly open or shut (REST_LIMITS) stays an expression. speaking: no closed lip
+        line is looked for: in a video it jumps between lips and teeth.
 
         Raises: ValueError for another shape of image.
         """
@@ -173,7 +176,7 @@ class FaceAutoencoder(nn.Module):
         pose, dynamics = self.motion_codes(small)
         if resting > 0 and self.config.expression_warp:
             said = self.dynamics_encoder.controls(dynamics)
-            dynamics = self.dynamics_encoder.set_controls(dynamics, _at_rest(said, resting))
+            dynamics = self.dynamics_encoder.set_controls(dynamics, at_rest(said, resting))
         appearance = self.encode_with(small, image, pose, dynamics)
         if points is not None and self.config.expression_warp:
             controls = self.dynamics_encoder.controls(dynamics)
@@ -181,7 +184,8 @@ class FaceAutoencoder(nn.Module):
             corners = appearance.landmarks[:, [48, 54], :2].float()
             moved = displacement(corners, controls, shape, lower=False)
             landmarks = fit_to_points(appearance.landmarks.float(), pose.float(), points.float(), moved)
-            if bool((controls[:, CONTROL_INDEX["jaw"]] < REST_LIMITS["jaw"]).all()):
+            closed = (controls[:, CONTROL_INDEX["jaw"]] < REST_LIMITS["jaw"]).all()
+            if bool(closed) and not speaking:
                 landmarks = settle_lip_line(landmarks, pose.float(), image)
             appearance.landmarks = landmarks
             appearance.photograph = torch.ones_like(appearance.photograph)
@@ -191,6 +195,9 @@ class FaceAutoencoder(nn.Module):
 
     def own_motion(self, appearance: Appearance) -> Tensor:
         return torch.cat([appearance.pose, appearance.dynamics], -1)
+
+    def hold_edges(self, appearance: Appearance) -> Appearance:
+        return replace(appearance, held=True)
 
     def encode_with(self, small: Tensor, pixels: Tensor, pose: Tensor, dynamics: Tensor) -> Appearance:
         """As ``encode`` when the portraits' own motion codes are known already (training encodes each

@@ -10,6 +10,7 @@ from vasa.face.volumetric.appearance import Appearance, Rendering
 from vasa.face.volumetric.decoder import Decoded
 from vasa.face.volumetric.mouth import paint_mouth
 from vasa.face.volumetric.pixels import MAP_NAMES, Base
+from vasa.geometry import pixel_grid
 from vasa.nn.warp import sample_image, upsample_flow
 
 PHOTO_RESIDUAL, PHOTO_SYNTHESIS, PHOTO_PAINT = 0.45, 0.22, 0.6
@@ -20,6 +21,9 @@ What was learned was learned on procedural heads. Chosen on eight real clips (PS
 box): a third of the synthesis gains 0.02 dB over a fifth and costs 2 % of the sharpness; leaving more of the
 paint costs 0.01 dB and looks better.
 """
+HELD_BAND = 0.35
+"""Of half a picture: how far from its edges motion is whole again where they are held. A head that moves by a
+third of that still does not fold."""
 FULL_CORRECTION = 0.3
 """Correction (of a range of 2) from which on the fine detail of the pixels under it is given up."""
 
@@ -33,8 +37,13 @@ def composed(appearance: Appearance, base: Base, decoded: Decoded, redrawn: Tens
     assert decoded.flow is not None and decoded.mask_logit is not None
     photograph = appearance.photograph[:, None, None, None]
     flow = base.flow + decoded.flow * (1 - (1 - PHOTO_RESIDUAL) * photograph)
+    if appearance.held:
+        flow = _held(flow)
     warped = sample_image(appearance.small.float(), flow)
     alpha = base.synthesis[:, None] * torch.sigmoid(decoded.mask_logit)
+    if appearance.held:
+        alpha = alpha * freedom(alpha)
+        redrawn = None if redrawn is None else redrawn * freedom(alpha)
     maps = dict(zip(MAP_NAMES, base.maps.split(1, 1), strict=True))
     share = PHOTO_SYNTHESIS + (1 - PHOTO_PAINT - PHOTO_SYNTHESIS) * maps["mouth_inside"]
     alpha = alpha * (1 - (1 - share) * photograph * maps["front"])  # as it is where photograph is 0
@@ -56,8 +65,22 @@ def composed(appearance: Appearance, base: Base, decoded: Decoded, redrawn: Tens
 
 def carried_alone(appearance: Appearance, base: Base) -> Rendering:
     """The geometric warp with a painted mouth: nothing learned."""
-    warped = _carried(appearance, base.flow)
-    return Rendering(paint_mouth(warped, base).clamp(-1, 1), warped, None, base.flow, base)
+    flow = _held(base.flow) if appearance.held else base.flow
+    warped = _carried(appearance, flow)
+    return Rendering(paint_mouth(warped, base).clamp(-1, 1), warped, None, flow, base)
+
+
+def freedom(like: Tensor) -> Tensor:
+    """(S, S), of a map (..., S, S): 0 at the edges, smoothly up to 1 at HELD_BAND from them."""
+    grid = pixel_grid(like.shape[-2], like.shape[-1], like.device)
+    depth = ((1 - grid.abs().amax(-1)) / HELD_BAND).clamp(0, 1)
+    return depth * depth * (3 - 2 * depth)
+
+
+def _held(flow: Tensor) -> Tensor:
+    """A flow (B, S, S, 2) that is none at the edges."""
+    grid = pixel_grid(flow.shape[1], flow.shape[2], flow.device)
+    return grid + freedom(flow[..., 0])[..., None] * (flow - grid)
 
 
 def _carried(appearance: Appearance, flow: Tensor) -> Tensor:

@@ -1,0 +1,100 @@
+"""Everything that is asked of one performance, frame by frame: constants from the options, tracks in their
+place; and what the motion model is asked of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vasa.inference.config import InferRun
+from vasa.inference.controls import RANGES, Emotion, check, conditions, emotion_weights, is_unasked
+from vasa.inference.tracks import EMOTION, ControlTracks, read_tracks
+from vasa.records import VIDEO_FPS, Conditions
+
+CONDITIONED = ("gaze_yaw", "gaze_pitch", "distance", EMOTION)
+"""What the motion model can be asked for."""
+BROAD = np.linspace(-4, 4, 33) * VIDEO_FPS
+"""Frames about the present over which tracks are averaged before the model hears of them, 4 s either way.
+
+A model that was trained on one gaze, distance and mood a clip follows a sudden change by halves only, within
+a window, and jumps where the window begins (a smile by a third of its reach in one frame). So it is asked
+for broad strokes and the edits add what lies between these and the track.
+"""
+
+
+class Asked:
+    """constants: every control of RANGES (None: as the model makes it), in inside units."""
+
+    def __init__(
+        self,
+        constants: dict[str, float | None],
+        emotion: Emotion,
+        tracks: ControlTracks | None = None,
+    ) -> None:
+        for name, value in constants.items():
+            if value is not None:
+                check(name, value)
+        self._constants, self._emotion, self._said = constants, emotion_weights(emotion), emotion
+        self._tracks = tracks or ControlTracks(np.zeros(1), {})
+
+    def varies(self, *names: str) -> bool:
+        """Whether a track is given for one of these controls."""
+        return any(name in self._tracks for name in names)
+
+    def constant(self, name: str) -> float | None:
+        """What the options say, or None where a track says otherwise."""
+        return None if self.varies(name) else self._constants[name]
+
+    def at(self, name: str, first: int, stop: int) -> Tensor:
+        """What is asked of frames first .. stop - 1: (t,), emotion (t, 8)."""
+        return self._value(name, np.arange(first, stop, dtype=np.float64))
+
+    def broadly(self, name: str, first: int, stop: int) -> Tensor:
+        """The same, averaged over BROAD: what the model is asked for."""
+        if not self.varies(name):
+            return self.at(name, first, stop)
+        frames = np.arange(first, stop)[:, None] + BROAD
+        value = self._value(name, frames.reshape(-1))
+        return value.reshape(*frames.shape, *value.shape[1:]).mean(1)
+
+    def conditions(self, neutral: bool = True) -> Conditions | Callable[[int, int], Conditions]:
+        """What the motion model is asked for: constants, or anew for every window where there are tracks.
+
+        neutral: whether it hears "neutral" where nobody names an emotion (``SamplerConfig.neutral``).
+        """
+        silent = not self.varies(EMOTION) and is_unasked(self._said, neutral)
+        if self.varies(*CONDITIONED):
+            return lambda first, stop: Conditions(
+                gaze=torch.stack([self.broadly(n, first, stop).mean() for n in CONDITIONED[:2]])[None],
+                distance=self.broadly("distance", first, stop).mean().reshape(1, 1),
+                emotion=None if silent else self.broadly(EMOTION, first, stop).mean(0)[None],
+            )
+        yaw, pitch, distance = (float(self._constants[name] or 0.0) for name in CONDITIONED[:3])
+        return conditions(yaw, pitch, distance, self._said, neutral)
+
+    def _value(self, name: str, frames: np.ndarray) -> Tensor:
+        if self.varies(name):
+            return self._tracks.at(name, frames)
+        if name == EMOTION:
+            return self._emotion.expand(len(frames), -1)
+        value = self._constants[name]
+        assert value is not None, name
+        return torch.full((len(frames),), value)
+
+
+def asked_of(options: InferRun) -> Asked:
+    """What the options of a video ask for; its track is read and checked.
+
+    Raises: FileNotFoundError; ValueError naming the control and its range, or what is wrong with the track.
+    """
+    constants: dict[str, float | None] = {}
+    for name, allowed in RANGES.items():
+        value = getattr(options, name)
+        constants[name] = math.radians(value) if allowed.is_angle else value
+    tracks = None if options.controls is None else read_tracks(options.controls)
+    return Asked(constants, options.emotion, tracks)

@@ -1,0 +1,40 @@
+"""The edits that make a performance do what is asked of it: one function for every way of making a video."""
+
+from __future__ import annotations
+
+import math
+
+from vasa.face.space import FaceSpace
+from vasa.inference.asked import Asked
+from vasa.inference.blink import BlinkEdit
+from vasa.inference.config import InferRun
+from vasa.inference.edits import Edit
+from vasa.inference.follow import DistanceEdit, GazeEdit, MoodEdit
+from vasa.inference.generation import Portrait
+from vasa.inference.head_edits import HeadEdit
+from vasa.inference.tracks import EMOTION
+
+
+def edits_for(options: InferRun, asked: Asked, face: FaceSpace, portrait: Portrait) -> list[Edit]:
+    """What is done to a portrait's motion, after retargeting, so that it does as asked; in order. Without a
+    track, and gaze where it is not asked for, the motion model alone is trusted with what it is asked; where
+    motion is no model's, moods are added to it.
+    """
+    relative = options.pose == "relative"
+    home = None
+    framing = 0.0
+    if relative:
+        home = portrait.motion[:, face.layout.pose].clone()
+        framing = float(home[0, face.layout.scale])
+        home[:, face.layout.scale] -= math.log(asked.constant("distance") or 1.0)
+    edits: list[Edit] = [HeadEdit(face.layout, asked, home, math.radians(options.head_range))]
+    if asked.varies("distance"):
+        edits.append(DistanceEdit(face, asked, framing))
+    if asked.varies("gaze_yaw", "gaze_pitch") or asked.constant("gaze_yaw") or asked.constant("gaze_pitch"):
+        edits.append(GazeEdit(face, asked))
+    generated = options.driving is None and options.motion is None
+    if asked.varies(EMOTION) or not generated:
+        edits.append(MoodEdit(face, asked, generated))
+    if asked.varies("blink_rate") or asked.constant("blink_rate") is not None:
+        edits.append(BlinkEdit(face, asked, options.seed))
+    return edits

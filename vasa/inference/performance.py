@@ -1,0 +1,251 @@
+"""What a portrait shall do, from the options: speech, a driving video or a saved motion; regions of others;
+parts left out. The one place where options become a chain of motion and edits, for one video as for lists.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vasa.audio import check_waveform, frames_for, read_audio
+from vasa.inference.asked import Asked, asked_of
+from vasa.inference.config import InferRun
+from vasa.inference.control_edits import edits_for
+from vasa.inference.demo import demo_portrait, demo_speech
+from vasa.inference.driving import motion_of, soundtrack
+from vasa.inference.edits import Edit
+from vasa.inference.face_video import FaceVideo
+from vasa.inference.generation import Generation, Portrait
+from vasa.inference.motion_files import CSV_ENDING, ENDING, MotionRecorder, SavedMotion, write_table
+from vasa.inference.pipeline import TalkingFace
+from vasa.inference.portrait import read_picture
+from vasa.inference.regions import Endless, Only, Regions
+from vasa.inference.retarget import DriverRetargeter, Retargeter
+from vasa.inference.source_video import SourceVideo, dub, is_video
+from vasa.preprocess.align import FoundFace
+from vasa.preprocess.crop import Crop
+from vasa.records import AUDIO_HZ, VIDEO_FPS
+
+Subject = Portrait | SourceVideo
+Sound = tuple[np.ndarray | None, int]
+"""What is heard, float32 (N,) or None, and its rate in Hz."""
+FREE_RANGE_DEG = 90.0
+"""Head range of motion that is somebody's own: it shall not be held back."""
+
+
+@dataclass(slots=True)
+class Performance:
+    """One video to be made. sound: (N,) float32 at ``sound_hz``, what is heard, not longer than the frames;
+    None: nothing. recorder: the motion as it is shown, where it shall be saved.
+    """
+
+    generation: Generation
+    sound: np.ndarray | None
+    sound_hz: int
+    recorder: MotionRecorder | None = None
+
+
+def heard(options: InferRun) -> Sound:
+    """What shall be heard and, where nothing else moves the face, spoken.
+
+    Raises: FileNotFoundError, ValueError.
+    """
+    if options.audio is not None:
+        return read_audio(options.audio)
+    if options.driving is not None:
+        return soundtrack(options.driving)
+    if options.motion is not None:
+        return None, AUDIO_HZ
+    return demo_speech(options.seed, options.seconds), AUDIO_HZ
+
+
+def opened(options: InferRun) -> np.ndarray | None:
+    """The picture that shall be shown, uint8 (H, W, 3); None where it is a video, or none is given.
+
+    Raises: FileNotFoundError, ValueError.
+    """
+    return None if options.image is None or is_video(options.image) else read_picture(options.image)
+
+
+def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, framed: bool = False) -> Subject:
+    """Who is shown: a photograph's face, a video's, or without an image the person that the checkpoint was
+    made
+    for, or a synthetic one.
+
+    photo: from ``opened``. framed: it is cut by the crop rule already. Raises: ValueError, FileNotFoundError.
+    """
+    path, known = options.image, None
+    if path is not None and photo is None:
+        _check_goes_with_video(options)
+        return SourceVideo.open(path, face, options.size)
+    if photo is None and face.person is not None:
+        photo = face.person.portrait
+    elif photo is None:
+        photo, known = demo_portrait(options.seed, options.size)
+    elif framed:
+        side = min(photo.shape[:2])
+        known = FoundFace(Crop(side / 2, side / 2, side, side), "framed", 1, 1.0)
+    try:
+        return face.prepare(
+            photo,
+            options.size,
+            options.allow_centre_crop,
+            known,
+            options.keep_expression,
+            options.background,
+            options.paste,
+        )
+    except ValueError as error:
+        raise ValueError(f"image {str(path)!r}: {error}") from error
+
+
+def _check_goes_with_video(options: InferRun) -> None:
+    if options.driving or options.motion or options.regions.as_dict() or options.only != "all":
+        raise ValueError(
+            f"image {str(options.image)!r} is a video, whose own motion stays; driving, motion, regions and "
+            "only go with a photograph."
+        )
+
+
+def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound) -> Performance:
+    """Who is shown, under the motion and the controls that options ask for. sound: from ``heard``.
+
+    Raises: ValueError, FileNotFoundError, before any frame is made.
+    """
+    recorder = MotionRecorder() if options.save_motion or options.motion_csv else None
+    asked = asked_of(options)
+    if isinstance(who, SourceVideo):
+        generation = _dubbed(options, asked, face, who, sound, recorder)
+    else:
+        generation = _performed(options, asked, face, who, sound, recorder)
+    waveform, rate_hz = sound
+    if waveform is not None:
+        waveform = waveform[: math.ceil(generation.num_frames / VIDEO_FPS * rate_hz)]
+    return Performance(generation, waveform, rate_hz, recorder)
+
+
+def _performed(
+    options: InferRun,
+    asked: Asked,
+    face: TalkingFace,
+    portrait: Portrait,
+    sound: Sound,
+    recorder: MotionRecorder | None,
+) -> Generation:
+    """A portrait's frames: what everything unnamed follows is a driver, a saved motion, or speech."""
+    other = options.driving or options.motion
+    if other is not None:
+        options = replace(options, head_range=FREE_RANGE_DEG)
+    distance = asked.constant("distance") or 1.0
+    edits = _regional(options, face, portrait, distance)
+    edits += edits_for(options, asked, face.face, portrait)
+    edits += [] if recorder is None else [recorder]
+    if other is not None:
+        motion, num_frames, retarget, seed = _from_file(other, options, face, portrait, distance)
+        return face.perform(portrait, motion, num_frames, [retarget, *edits], seed, options.batch_frames)
+    assert sound[0] is not None
+    return face.generate(
+        portrait,
+        sound[0],
+        sound[1],
+        asked=asked.conditions(face.motion.config.sampler.neutral),
+        distance=distance,
+        edits=edits,
+        pose=options.pose,
+        seed=options.seed,
+        steps=options.steps,
+        guidance=options.guidance.as_dict(),
+        batch_frames=options.batch_frames,
+    )
+
+
+def _regional(options: InferRun, face: TalkingFace, portrait: Portrait, distance: float) -> list[Edit]:
+    """What takes regions from elsewhere, and leaves parts out."""
+    edits: list[Edit] = []
+    sources = {}
+    for name, path in options.regions.as_dict().items():
+        motion, _, retarget, _ = _from_file(path, options, face, portrait, distance)
+        sources[name] = Endless((chunk.to(face.device) for chunk in motion), [retarget])
+    if sources:
+        edits.append(Regions(face.face, sources))
+    if options.only != "all":
+        own = portrait.motion.clone()
+        own[:, face.face.layout.scale] -= math.log(distance)
+        edits.append(Only(face.face, own, options.only))
+    return edits
+
+
+def _dubbed(
+    options: InferRun,
+    asked: Asked,
+    face: TalkingFace,
+    source: SourceVideo,
+    sound: Sound,
+    recorder: MotionRecorder | None,
+) -> Generation:
+    """A source video's frames, its lips (and what is not kept) by the sound."""
+    _check_goes_with_video(options)  # a list may have opened this video for the row before
+    waveform, rate_hz = sound
+    assert waveform is not None
+    samples = check_waveform(waveform, rate_hz)
+    guidance = options.guidance.as_dict()
+    wanted = asked.conditions(face.motion.config.sampler.neutral)
+    motion = face.speak(samples, rate_hz, wanted, options.seed, options.steps, guidance)
+    still = replace(source.portrait, motion=torch.zeros_like(source.portrait.motion))
+    edits = [Retargeter(face.face, still.motion), *edits_for(options, asked, face.face, still)]
+    num_frames = frames_for(len(samples), rate_hz)
+    return dub(face, source, motion, num_frames, options.kept, edits, recorder, options.seed)
+
+
+def _from_file(
+    path: Path, options: InferRun, face: TalkingFace, portrait: Portrait, distance: float
+) -> tuple[Iterator[Tensor], int, Edit, int]:
+    """Raw motion of a saved motion or a driving video, its length, what makes it the portrait's, its seed."""
+    space, own = face.face, portrait.motion
+    if path == options.motion or path.name.endswith(ENDING):
+        saved = SavedMotion.load(path, face.face_hash, space.layout.width)
+        retarget: Edit = Retargeter(space, own, options.pose, distance, saved.portrait)
+        return saved.chunks(), len(saved.values), retarget, saved.seed
+    video = FaceVideo(path, face.aligner)
+    follow = DriverRetargeter(space, own, options.pose, distance, options.keep_expression)
+    return motion_of(video, space, face.device), len(video), follow, options.seed
+
+
+def reenactment(
+    face: TalkingFace, portrait: Portrait, head: FaceVideo, expression: FaceVideo, batch_frames: int = 8
+) -> Generation:
+    """A portrait that follows videos absolutely: its head the one, its face the other (or the same). The
+    shorter one ends it.
+    """
+    num_frames = min(len(head), len(expression))
+    edits = []
+    if head is not expression:
+        edits = [Regions(face.face, {"head": Endless(motion_of(head, face.face, face.device))})]
+    motion = motion_of(expression, face.face, face.device, num_frames)
+    return face.perform(portrait, motion, num_frames, edits, batch_frames=batch_frames)
+
+
+def motion_files(options: InferRun, video: Path) -> list[Path]:
+    """The files of motion that options ask for beside a video."""
+    asked = {ENDING: options.save_motion, CSV_ENDING: options.motion_csv}
+    return [video.with_name(video.stem + ending) for ending, is_asked in asked.items() if is_asked]
+
+
+def save_motion(face: TalkingFace, options: InferRun, made: Performance, video: Path) -> list[Path]:
+    """Writes what ``save_motion`` and ``motion_csv`` ask for beside a video whose frames are made."""
+    if made.recorder is None:
+        return []
+    values, written = made.recorder.values, motion_files(options, video)
+    for path in written:
+        if path.name.endswith(CSV_ENDING):
+            write_table(path, values, face.face, face.device)
+        else:
+            own, seed = made.generation.portrait.motion.cpu(), made.generation.seed
+            SavedMotion(values, own, face.face_hash, seed).save(path)
+    return written
