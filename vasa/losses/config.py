@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 LABELLED = ("pose", "controls", "landmarks", "warped", "flow", "mask")
 """Terms that need the renderer's truth; real video has none of it."""
+LABELLED_SHARES = ("true_pose_share", "true_controls_share")
+"""Shares of a batch whose codes are the renderer's truth."""
 TRANSFERS = ("consistency", "cross_identity", "cross_cycle", "volume")
 """Terms on what was swapped between frames; see transfer_every."""
 
@@ -23,6 +25,9 @@ class FaceLossConfig:
     hold_codes: bool = False  # from change_steps on E_dyn stays as it is, and all else trains around it
     # of samples whose warps use the true pose (labels), so that early blur does not move it
     true_pose_share: float = 0.5
+    # of samples whose codes read as the true controls (labels), as generated motion does: where E_dyn
+    # underreads a control, the decoder else learns to show less of it than it is told
+    true_controls_share: float = 0.0
     geometry_gradient: bool = True  # through the geometric warp into the encoders; labels can stand in for it
     change: float = 0.5  # in change_steps: z_dyn says what changed, in principal components
     redraw: float = 1.0  # in change_steps: eyes and mouth of one frame redrawn as the other's by their codes
@@ -82,8 +87,7 @@ class FaceLossConfig:
     @property
     def needs_labels(self) -> list[str]:
         """Active terms that only synthetic records can serve."""
-        active = [name for name in LABELLED if getattr(self, name) > 0]
-        return [*active, "true_pose_share"] if self.true_pose_share > 0 else active
+        return [name for name in (*LABELLED, *LABELLED_SHARES) if getattr(self, name) > 0]
 
     @property
     def teaches_codes(self) -> bool:

@@ -90,7 +90,7 @@ class FaceStep:
             return self._change(batch)
         scene = self._scene(batch, step)
         count = scene.count
-        used, dynamics = self._mixed_pose(scene, batch), scene.dynamics
+        used, dynamics = self._mixed_pose(scene, batch), self._mixed_dynamics(scene, batch)
         appearance = self.model.encode_with(scene.source, scene.source, used[:count], dynamics[:count])
         rendering = self.model.decode(
             appearance,
@@ -98,7 +98,7 @@ class FaceStep:
             dynamics[count : 2 * count],
             geometry_gradient=self.losses.geometry_gradient,
         )
-        terms = label_terms(self.model, self.losses, batch, scene.pose, dynamics, appearance, rendering)
+        terms = label_terms(self.model, self.losses, batch, scene.pose, scene.dynamics, appearance, rendering)
         terms |= self._picture_terms(rendering.image, scene, batch)
         terms |= self._code_terms(rendering.image, used, scene)
         if step >= self.losses.adversarial_start:
@@ -216,6 +216,17 @@ class FaceStep:
         pose[:num_true] = batch.source_pose[:num_true]
         pose[scene.count : scene.count + num_true] = batch.target_pose[:num_true]
         return pose
+
+    def _mixed_dynamics(self, scene: Scene, batch: FacePairs) -> Tensor:
+        """Codes that read as the true controls for a share of the samples, the encoder's for the rest."""
+        num_true = round(self.losses.true_controls_share * scene.count)
+        if not num_true or batch.source_controls is None or batch.target_controls is None:
+            return scene.dynamics
+        dynamics, encoder = scene.dynamics.clone(), self.model.dynamics_encoder
+        for first, controls in ((0, batch.source_controls), (scene.count, batch.target_controls)):
+            rows = slice(first, first + num_true)
+            dynamics[rows] = encoder.set_controls(scene.dynamics[rows], controls[:num_true]).to(dynamics.dtype)
+        return dynamics
 
     def _picture_terms(self, image: Tensor, scene: Scene, batch: FacePairs) -> dict[str, Tensor]:
         """The output against the true target frame."""
