@@ -41,6 +41,7 @@ from vasa.inference.pipeline import TalkingFace
 from vasa.inference.provenance import Claim, input_files, sidecar_of, write_card
 from vasa.inference.report import write_sidecar
 from vasa.inference.source_video import SourceVideo
+from vasa.inference.tidy import tidy
 from vasa.inference.untrained_warp import UntrainedWarp
 from vasa.records import VIDEO_FPS
 from vasa.video import VideoWriter, check_video_path, spread, write_contact_sheet
@@ -101,7 +102,8 @@ def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
     files = output_files(config)
     check(replace(config, output=files.video))
     photo, sound = opened(config), heard(config)
-    made = Animator(face or load_face(config)).make(config, files.video, photo=photo, sound=sound)
+    with tidy([files.video.parent]):
+        made = Animator(face or load_face(config)).make(config, files.video, photo=photo, sound=sound)
     write_card(files.video.parent)
     write_contact_sheet(files.sheet, [made.generation.portrait.picture, *made.shown])
     log.info(

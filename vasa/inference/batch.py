@@ -14,11 +14,9 @@ import errno
 import logging
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,9 +39,9 @@ from vasa.inference.list_report import (
 )
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.provenance import Claim, is_finished, write_card
+from vasa.inference.tidy import tidy
 from vasa.sentence import sentence
 from vasa.supervised import Failure, supervise
-from vasa.video import remove_abandoned
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +80,7 @@ def run_list(config: InferRun, face: TalkingFace | None = None) -> list[Path]:
     rank, processes = _place()
     part_file(out, rank).unlink(missing_ok=True)
     mine = tasks[rank * len(tasks) // processes : (rank + 1) * len(tasks) // processes]
-    with _stopping_once(), _swept(mine):
+    with tidy(task.video.parent for task in mine if task.run is not None):
         write_card(out)
         outcome = _make_all(config, face, mine)
         if rank > 0:
@@ -247,37 +245,3 @@ def _follow(results: Iterator[tuple[Task, _Row | Failure]], outcome: Outcome, co
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
-@contextmanager
-def _swept(tasks: Sequence[Task]) -> Iterator[None]:
-    """Takes away what killed processes left half-written, before and after."""
-    folders = {task.video.parent for task in tasks if task.run is not None}
-    for folder in folders:
-        remove_abandoned(folder)
-    try:
-        yield
-    finally:
-        for folder in folders:
-            remove_abandoned(folder)
-
-
-@contextmanager
-def _stopping_once() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does; a second signal does not disturb the tidying that the first one began."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-
-    def stop(number: int, frame: Any) -> None:
-        for one in numbers:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt("Stopped; what is finished stays, and the same command carries on.")
-
-    before = [signal.signal(number, stop) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

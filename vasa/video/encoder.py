@@ -61,7 +61,12 @@ class Ffmpeg:
         """
         assert self._process.stdin is not None
         self._process.stdin.close()
-        code = self._process.wait()
+        try:
+            code = self._process.wait()
+        finally:
+            if self._process.poll() is None:  # whoever waits was stopped: it must write nothing any more
+                self._process.kill()
+                self._process.wait()
         self._drain.join()
         if code != 0:
             if any("No space left" in line for line in self._complaints):

@@ -176,12 +176,18 @@ class VideoWriter:
         return tagged
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Removes half-written videos in ``folder`` whose processes, on this machine, have ended: killed ones."""
+def remove_abandoned(folder: Path, also_own: bool = False) -> None:
+    """Removes half-written videos in ``folder`` whose processes, on this machine, have ended: killed ones.
+
+    also_own: those of this process, too, which is writing none any more.
+    """
     start = _partial_of_this_machine()
     for partial in folder.glob(f"{start}*"):
         pid = partial.name.removeprefix(start).split("-")[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
+        if not pid.isdigit():
+            continue
+        is_own = int(pid) == os.getpid()
+        if also_own if is_own else not _is_alive(int(pid)):
             shutil.rmtree(partial, ignore_errors=True)
 
 
