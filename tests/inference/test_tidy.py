@@ -22,20 +22,20 @@ def test_a_signal_between_making_a_folder_and_remembering_it_leaves_nothing(tmp_
         return made[-1]
 
     monkeypatch.setattr(tempfile, "mkdtemp", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="carries on"), tidy([tmp_path]):
-        with VideoWriter(tmp_path / "a.mp4", height=16, width=16):
-            raise AssertionError("the signal came before")
+    writer = VideoWriter(tmp_path / "a.mp4", height=16, width=16)
+    with pytest.raises(KeyboardInterrupt, match="carries on"), tidy([tmp_path]), writer:
+        raise AssertionError("the signal came before")
     assert made and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_among_the_frames_leaves_nothing_and_the_old_handler_returns(tmp_path, number):
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), tidy([tmp_path]):
-        with VideoWriter(tmp_path / "a.mp4", height=16, width=16) as writer:
-            writer.write(np.zeros((16, 16, 3), np.uint8))
-            os.kill(os.getpid(), number)
-            writer.write(np.zeros((16, 16, 3), np.uint8))
+    video = VideoWriter(tmp_path / "a.mp4", height=16, width=16)
+    with pytest.raises(KeyboardInterrupt), tidy([tmp_path]), video as writer:
+        writer.write(np.zeros((16, 16, 3), np.uint8))
+        os.kill(os.getpid(), number)
+        writer.write(np.zeros((16, 16, 3), np.uint8))
     assert not list(tmp_path.iterdir()) and signal.getsignal(number) is before
 
 

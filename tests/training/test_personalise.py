@@ -17,8 +17,9 @@ from recordings import record, talk
 
 from vasa.checkpoint import load_weights
 from vasa.config import load
-from vasa.face.volumetric.personal_face import PersonAppearance
-from vasa.inference.animate import animate
+from vasa.face.volumetric.personal_face import PersonalFace, PersonAppearance
+from vasa.inference.animate import Animator, animate
+from vasa.inference.jobs import Job
 from vasa.inference.pipeline import TalkingFace
 from vasa.preprocess.person_video import PersonReader, read_fine
 from vasa.training import personalise as module
@@ -117,6 +118,19 @@ def test_infer_without_an_image_shows_them_and_says_so(made: tuple[Path, Scores]
     frames = [frame.astype(float) for frame in VideoReader(files.video)]
     assert len(frames) == 5
     assert np.abs(frames[0] - portrait).mean() < 12  # grey levels
+
+
+def test_the_untrained_warp_of_their_portrait_is_a_baseline(
+    made: tuple[Path, Scores], tmp_path: Path
+) -> None:
+    words = [f"checkpoint={made[0]}", "seconds=0.2", "size=128", "device=cpu"]
+    config = load("infer", words)
+    animator = Animator(TalkingFace.from_pretrained(made[0], "cpu"))
+    learned = animator.make(config, tmp_path / "a.mp4", Job())
+    untrained = animator.make(config, tmp_path / "b.mp4", Job(learned=False))
+    assert isinstance(animator.face.face, PersonalFace)
+    assert untrained.shown[0].shape == learned.shown[0].shape
+    assert np.abs(untrained.shown[-1].astype(float) - learned.shown[-1]).mean() > 0.1  # grey levels
 
 
 def test_a_killed_run_carries_on_to_the_same_bits(

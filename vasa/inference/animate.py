@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from vasa.face.space import FaceSpace
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.personal_face import PersonalFace
 from vasa.inference.asked import asked_of
+from vasa.inference.combinations import check_together
 from vasa.inference.config import InferRun
 from vasa.inference.face_video import FaceVideo
 from vasa.inference.generation import Generation, Portrait
@@ -75,6 +78,7 @@ def check(config: InferRun, job: Job | None = None, folder: Path = Path()) -> No
 
     Raises: ValueError, OSError.
     """
+    check_together(config)
     if config.output is not None:
         check_video_path(config.output)
         _check_no_input_is_replaced(config, input_files(config, job or Job(), folder))
@@ -161,21 +165,16 @@ class Animator:
         """
         started = time.perf_counter()
         job = job or Job()
-        who, fresh = self._prepared(config, job, photo)
-        portrait = who.portrait if isinstance(who, SourceVideo) else who
         sound = sound or heard(config)
-        spoken = sound[0] if config.driving is None and config.motion is None else None
-        claim = Claim.of(config, job, folder, self.face.checkpoint, portrait.picture, spoken)
-        learned: FaceSpace = self.face.face
-        try:
-            if not job.learned:
-                space = learned.space if isinstance(learned, PersonalFace) else learned
-                assert isinstance(space, FaceAutoencoder)
-                self.face.face = UntrainedWarp(space)
+        if not job.learned and photo is None and config.image is None and self.face.person is not None:
+            photo, job = self.face.person.portrait, replace(job, framed=True)
+        with self._rendering(job.learned):
+            who, fresh = self._prepared(config, job, photo)
+            portrait = who.portrait if isinstance(who, SourceVideo) else who
+            spoken = sound[0] if config.driving is None and config.motion is None else None
+            claim = Claim.of(config, job, folder, self.face.checkpoint, portrait.picture, spoken)
             made = self._performance(config, job, folder, who, sound)
             shown, writer = _write_video(made, video, claim)
-        finally:
-            self.face.face = learned
         generation = made.generation
         beside = save_motion(self.face, config, made, video)
         timings = {**generation.timings, "encode_s": writer.encode_s, "waiting_s": writer.waiting_s}
@@ -185,13 +184,30 @@ class Animator:
         write_sidecar(video, claim, config, generation, self.face.checkpoint, sound, timings)
         return Made(generation, shown, timings, beside)
 
+    @contextmanager
+    def _rendering(self, learned: bool) -> Iterator[None]:
+        """With the checkpoint's face space, or with its untrained warp in its place."""
+        whole: FaceSpace = self.face.face
+        if not learned:
+            space = whole.space if isinstance(whole, PersonalFace) else whole
+            if not isinstance(space, FaceAutoencoder) or not space.config.source_pixels:
+                raise ValueError(
+                    "learned=false wants a checkpoint whose face space carries pixels (face.source_pixels), "
+                    "such as checkpoints/demo."
+                )
+            self.face.face = UntrainedWarp(space)
+        try:
+            yield
+        finally:
+            self.face.face = whole
+
     def _prepared(self, config: InferRun, job: Job, photo: np.ndarray | None) -> tuple[Subject, bool]:
         """Who is shown, and whether that was made ready just now."""
         if job.pose_from is not None or job.expression_from is not None:
             config = replace(config, keep_expression=0.0)  # a driver's takes its place
         names = ("size", "allow_centre_crop", "keep_expression", "background", "paste")
         key = {name: getattr(config, name) for name in names}
-        key |= {"image": _identity(config.image) or config.seed, "framed": job.framed}
+        key |= {"image": _identity(config.image) or config.seed, "framed": job.framed, "learned": job.learned}
         if self._last is not None and self._last[0] == key:
             return self._last[1], False
         who = subject(config, self.face, opened(config) if photo is None else photo, job.framed)

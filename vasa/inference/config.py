@@ -91,7 +91,9 @@ class VideoOptions:
     head_yaw: float = 0.0  # degrees that the head is turned by; > 0 to the viewer's right
     head_pitch: float = 0.0  # degrees; > 0 up
     head_roll: float = 0.0  # degrees; > 0 counter-clockwise
-    head_range: float = 12.0  # degrees that the head's bearing may wander from the portrait's in a long talk
+    # degrees that the head's bearing may wander from the portrait's in a long talk; None: 12, and freely
+    # where the head follows a driver, a saved motion or regions.head
+    head_range: float | None = None
     blink_rate: float | None = None  # blinks a minute; None: as the motion model makes them; 0: none
 
     # Motion from elsewhere than speech, and what becomes of it (docs/editing.md)
@@ -121,7 +123,7 @@ class VideoOptions:
             raise ValueError(f"background is {self.background!r}; wanted one of {', '.join(BACKGROUNDS)}.")
         if not 0 <= self.keep_expression <= 1:
             raise ValueError(f"keep_expression is {self.keep_expression:g}; wanted 0 to 1.")
-        if not 1 <= self.head_range <= 90:
+        if self.head_range is not None and not 1 <= self.head_range <= 90:
             raise ValueError(f"head_range is {self.head_range:g} degrees; wanted 1 to 90.")
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps is {self.steps}; wanted at least 1.")

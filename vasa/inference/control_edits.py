@@ -14,6 +14,9 @@ from vasa.inference.generation import Portrait
 from vasa.inference.head_edits import HeadEdit
 from vasa.inference.tracks import EMOTION
 
+WANDERING_DEG, FREE_DEG = 12.0, 90.0
+"""Head range of generated motion, and of motion that is somebody's own, which shall not be held back."""
+
 
 def edits_for(options: InferRun, asked: Asked, face: FaceSpace, portrait: Portrait) -> list[Edit]:
     """What is done to a portrait's motion, after retargeting, so that it does as asked; in order. Without a
@@ -27,12 +30,15 @@ def edits_for(options: InferRun, asked: Asked, face: FaceSpace, portrait: Portra
         home = portrait.motion[:, face.layout.pose].clone()
         framing = float(home[0, face.layout.scale])
         home[:, face.layout.scale] -= math.log(asked.constant("distance") or 1.0)
-    edits: list[Edit] = [HeadEdit(face.layout, asked, home, math.radians(options.head_range))]
+    generated = options.driving is None and options.motion is None
+    range_deg = options.head_range
+    if range_deg is None:
+        range_deg = WANDERING_DEG if generated and options.regions.head is None else FREE_DEG
+    edits: list[Edit] = [HeadEdit(face.layout, asked, home, math.radians(range_deg))]
     if asked.varies("distance"):
         edits.append(DistanceEdit(face, asked, framing))
     if asked.varies("gaze_yaw", "gaze_pitch") or asked.constant("gaze_yaw") or asked.constant("gaze_pitch"):
         edits.append(GazeEdit(face, asked))
-    generated = options.driving is None and options.motion is None
     if asked.varies(EMOTION) or not generated:
         edits.append(MoodEdit(face, asked, generated))
     if asked.varies("blink_rate") or asked.constant("blink_rate") is not None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vasa.audio import check_waveform, frames_for, read_audio
 from vasa.inference.asked import Asked, asked_of
+from vasa.inference.combinations import check_with_video
 from vasa.inference.config import InferRun
 from vasa.inference.control_edits import edits_for
 from vasa.inference.demo import demo_portrait, demo_speech
@@ -28,15 +29,12 @@ from vasa.inference.portrait import read_picture
 from vasa.inference.regions import Endless, Only, Regions
 from vasa.inference.retarget import DriverRetargeter, Retargeter
 from vasa.inference.source_video import SourceVideo, dub, is_video
-from vasa.preprocess.align import FoundFace
-from vasa.preprocess.crop import Crop
+from vasa.preprocess.align import whole_frame
 from vasa.records import AUDIO_HZ, VIDEO_FPS
 
 Subject = Portrait | SourceVideo
 Sound = tuple[np.ndarray | None, int]
 """What is heard, float32 (N,) or None, and its rate in Hz."""
-FREE_RANGE_DEG = 90.0
-"""Head range of motion that is somebody's own: it shall not be held back."""
 
 
 @dataclass(slots=True)
@@ -82,15 +80,13 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
     """
     path, known = options.image, None
     if path is not None and photo is None:
-        _check_goes_with_video(options)
         return SourceVideo.open(path, face, options.size)
     if photo is None and face.person is not None:
         photo = face.person.portrait
     elif photo is None:
         photo, known = demo_portrait(options.seed, options.size)
     elif framed:
-        side = min(photo.shape[:2])
-        known = FoundFace(Crop(side / 2, side / 2, side, side), "framed", 1, 1.0)
+        known = whole_frame(photo, options.size)
     try:
         return face.prepare(
             photo,
@@ -105,14 +101,6 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
         raise ValueError(f"image {str(path)!r}: {error}") from error
 
 
-def _check_goes_with_video(options: InferRun) -> None:
-    if options.driving or options.motion or options.regions.as_dict() or options.only != "all":
-        raise ValueError(
-            f"image {str(options.image)!r} is a video, whose own motion stays; driving, motion, regions and "
-            "only go with a photograph."
-        )
-
-
 def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound) -> Performance:
     """Who is shown, under the motion and the controls that options ask for. sound: from ``heard``.
 
@@ -121,6 +109,7 @@ def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound
     recorder = MotionRecorder() if options.save_motion or options.motion_csv else None
     asked = asked_of(options)
     if isinstance(who, SourceVideo):
+        check_with_video(options, asked)
         generation = _dubbed(options, asked, face, who, sound, recorder)
     else:
         generation = _performed(options, asked, face, who, sound, recorder)
@@ -140,8 +129,6 @@ def _performed(
 ) -> Generation:
     """A portrait's frames: what everything unnamed follows is a driver, a saved motion, or speech."""
     other = options.driving or options.motion
-    if other is not None:
-        options = replace(options, head_range=FREE_RANGE_DEG)
     distance = asked.constant("distance") or 1.0
     edits = _regional(options, face, portrait, distance)
     edits += edits_for(options, asked, face.face, portrait)
@@ -190,7 +177,6 @@ def _dubbed(
     recorder: MotionRecorder | None,
 ) -> Generation:
     """A source video's frames, its lips (and what is not kept) by the sound."""
-    _check_goes_with_video(options)  # a list may have opened this video for the row before
     waveform, rate_hz = sound
     assert waveform is not None
     samples = check_waveform(waveform, rate_hz)
@@ -198,7 +184,11 @@ def _dubbed(
     wanted = asked.conditions(face.motion.config.sampler.neutral)
     motion = face.speak(samples, rate_hz, wanted, options.seed, options.steps, guidance)
     still = replace(source.portrait, motion=torch.zeros_like(source.portrait.motion))
-    edits = [Retargeter(face.face, still.motion), *edits_for(options, asked, face.face, still)]
+    distance = asked.constant("distance") or 1.0
+    edits = [
+        Retargeter(face.face, still.motion, distance=distance),
+        *edits_for(options, asked, face.face, still),
+    ]
     num_frames = frames_for(len(samples), rate_hz)
     return dub(face, source, motion, num_frames, options.kept, edits, recorder, options.seed)
 

@@ -21,8 +21,7 @@ from vasa.inference.generation import Portrait
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.regions import REGION_CONTROLS, Endless, Regions
 from vasa.inference.retarget import Retargeter
-from vasa.preprocess.align import FoundFace
-from vasa.preprocess.crop import Crop
+from vasa.preprocess.align import whole_frame
 from vasa.pretrained.judges import Judges
 from vasa.records import AUDIO_HZ, CONTROL_HIGH, CONTROL_INDEX, CONTROL_LOW
 
@@ -61,8 +60,7 @@ def _of_person(run: RegionLeakRun, face: TalkingFace, judges: Judges, number: in
 def _portrait(run: RegionLeakRun, face: TalkingFace, number: int) -> Portrait:
     size = face.face.size
     picture = portrait_of(run.first_person + number, TrialsConfig(size=size)).permute(1, 2, 0).numpy()
-    known = FoundFace(Crop(size / 2, size / 2, size, size), "framed", 1, 1.0)
-    return face.prepare(picture, size, known=known)
+    return face.prepare(picture, size, known=whole_frame(picture, size))
 
 
 def _motion(run: RegionLeakRun, face: TalkingFace, portrait: Portrait, number: int) -> Tensor:

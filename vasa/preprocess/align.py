@@ -46,9 +46,12 @@ class FoundFace:
 
 
 def whole_frame(picture: np.ndarray, max_size: int) -> FoundFace:
-    """Of a picture (H, H, 3) that was cut by the crop rule: all of it, at ``max_size`` px at most."""
-    side = picture.shape[0]
-    return FoundFace(Crop(side / 2, side / 2, side, min(side, max_size)), "framed", 1, 1.0)
+    """Of a picture (H, H, 3) that was cut by the crop rule: all of it, at ``max_size`` px at most. Of one
+    that is not square, the middle.
+    """
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    return FoundFace(Crop(width / 2, height / 2, side, min(side // 2 * 2, max_size)), "framed", 1, 1.0)
 
 
 class FaceAligner:

@@ -1,7 +1,6 @@
 """A face space that knows one person: their own portrait is rendered from the frames that are kept of them,
 every other as the face space beside it renders it. Where eyes shall look or close farther than they ever did
-in
-the person's video, the face space says what changes.
+in the person's video, the face space says what changes.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ import torch
 from torch import Tensor
 
 from vasa.checkpoint import CheckpointError, plain
+from vasa.face.delegated import DelegatedFace
 from vasa.face.volumetric.appearance import Appearance
 from vasa.face.volumetric.autoencoder import FaceAutoencoder, at_rest
 from vasa.face.volumetric.composition import freedom
 from vasa.face.volumetric.person import PERSON_FILE, Person, PersonPixels, enlarged, resized
-from vasa.records import MotionLayout
 
 TINY = 1e-3
 
@@ -44,9 +43,8 @@ def with_person(space: FaceAutoencoder, folder: Path) -> FaceAutoencoder | Perso
 @dataclass(slots=True)
 class PersonAppearance:
     """The person at one size of frames. motion (1, E): the portrait's. rest (1, 11): controls of the portrait
-    that count as how this face looks at rest, which are added to what a motion says. plain:
-    the portrait as the face space shows it. held
-    (1, 3, H, H): the portrait, where frames must keep to it at their edges.
+    that count as how this face looks at rest, which are added to what a motion says. plain: the portrait as
+    the face space shows it. held (1, 3, H, H): the portrait, where frames must keep to it at their edges.
     """
 
     pixels: PersonPixels
@@ -56,19 +54,14 @@ class PersonAppearance:
     held: Tensor | None = None
 
 
-class PersonalFace:
+class PersonalFace(DelegatedFace):
     """A FaceSpace (face/space.py): ``space``, and beside it a person."""
 
+    space: FaceAutoencoder
+
     def __init__(self, space: FaceAutoencoder, person: Person) -> None:
-        self.space, self.person = space, person
-
-    @property
-    def layout(self) -> MotionLayout:
-        return self.space.layout
-
-    @property
-    def size(self) -> int:
-        return self.space.size
+        super().__init__(space)
+        self.person = person
 
     @property
     def portrait(self) -> np.ndarray:
@@ -93,11 +86,6 @@ class PersonalFace:
         plain = self.space.encode_with(small, small, motion[:, :6], motion[:, self.layout.dynamics])
         plain.photograph = torch.ones_like(plain.photograph)
         return PersonAppearance(pixels, shown, rest, plain)
-
-    def encode(
-        self, image: Tensor, points: Tensor | None = None, resting: float = 0.0, speaking: bool = False
-    ) -> Any:
-        return self.space.encode(image, points, resting, speaking)
 
     def own_motion(self, appearance: Any) -> Tensor:
         if isinstance(appearance, PersonAppearance):
@@ -135,9 +123,3 @@ class PersonalFace:
         """
         change = self.space.render(appearance.plain, far) - self.space.render(appearance.plain, near)
         return enlarged(change.float(), appearance.pixels.side)
-
-    def controls(self, motion: Tensor) -> Tensor:
-        return self.space.controls(motion)
-
-    def set_controls(self, motion: Tensor, controls: Tensor) -> Tensor:
-        return self.space.set_controls(motion, controls)

@@ -1,0 +1,101 @@
+"""Options that would do nothing beside others: each is refused in a sentence, because a video that was made
+without them would look as if they had been heeded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from vasa.inference.asked import Asked
+from vasa.inference.config import RegionFiles, VideoOptions
+
+GENERATED = ("steps", "guidance")
+"""What only a motion model that generates can heed."""
+PHOTOGRAPHS = (
+    "driving",
+    "motion",
+    "regions",
+    "only",
+    "paste",
+    "background",
+    "keep_expression",
+    "pose",
+    "allow_centre_crop",
+)
+"""What goes with a photograph alone, not with a video whose lips are exchanged."""
+OF_KEPT: dict[str, tuple[str, ...]] = {
+    "head": (
+        "head_motion",
+        "head_yaw",
+        "head_pitch",
+        "head_roll",
+        "head_range",
+        "distance",
+    ),
+    "eyes": ("gaze_yaw", "gaze_pitch", "blink_rate"),
+}
+"""Controls of what a source video keeps. (A mood moves the lips, too.)"""
+
+
+def given(options: VideoOptions, names: tuple[str, ...]) -> list[str]:
+    """Those of ``names`` that are not at their defaults."""
+    blank = VideoOptions()
+    return [name for name in names if getattr(options, name) != getattr(blank, name)]
+
+
+def check_together(options: VideoOptions) -> None:
+    """Raises: ValueError where an option could not be heeded beside another."""
+    other = next((name for name in ("driving", "motion") if getattr(options, name) is not None), None)
+    unheard = given(options, GENERATED) if other else []
+    if unheard:
+        raise ValueError(
+            f"{_and(unheard)} {_is(unheard)} given with {other}={getattr(options, other or '')}, where no "
+            f"motion is generated; leave {_it(unheard)} out."
+        )
+    regions: dict[str, Any] = options.regions.as_dict()
+    dropped = {
+        "all": [],
+        "pose": [f.name for f in fields(RegionFiles) if f.name != "head"],
+        "dynamics": ["head"],
+    }[options.only]
+    for name in dropped:
+        if name in regions:
+            raise ValueError(
+                f"regions.{name}={regions[name]} comes with only={options.only}, which leaves that region at "
+                "rest; leave one of them out."
+            )
+
+
+def check_with_video(options: VideoOptions, asked: Asked) -> None:
+    """As ``check_together``, where the image is a video. Raises: ValueError."""
+    unfit = given(options, PHOTOGRAPHS)
+    if unfit:
+        one = len(unfit) == 1
+        raise ValueError(
+            f"image {str(options.image)!r} is a video, whose own motion and picture stay; the "
+            f"{'option' if one else 'options'} {_and(unfit)} {'goes' if one else 'go'} with a photograph: "
+            f"leave {_it(unfit)} out."
+        )
+    for region, names in OF_KEPT.items():
+        if region not in options.kept:
+            continue
+        idle = sorted({*given(options, names), *(name for name in names if asked.varies(name))})
+        if idle:
+            raise ValueError(
+                f"{_and(idle)} {_is(idle)} given, but of the video {str(options.image)!r} the {region} "
+                f"{'are' if region == 'eyes' else 'is'} kept; leave {region} out of keep={options.keep}, or "
+                f"{_it(idle)} out."
+            )
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _is(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _it(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
