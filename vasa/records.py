@@ -201,10 +201,9 @@ class Truth:
     """Exact ground truth of T rendered frames; None where a record has none (real video).
 
     animation: pose and controls. landmarks: (T, 68, 2) image coordinates (u, v) in the iBUG order, the
-        viewer's left first as
-    there. landmarks_3d: (T, 68, 3) in the head frame. mask: (T, H, W) uint8, 255 where the head with hair is,
-    128 neck and torso, 0 background. eye_boxes: (T, 2, 4) left then right, mouth_box: (T, 4), each (u0, v0,
-    u1, v1).
+    viewer's left first as there. landmarks_3d: (T, 68, 3) in the head frame. mask: (T, H, W) uint8, 255 where
+    the head with hair is, 128 neck and torso, 0 background. eye_boxes: (T, 2, 4) left then right, mouth_box:
+    (T, 4), each (u0, v0, u1, v1).
     """
 
     animation: Animation | None = None
@@ -220,9 +219,9 @@ class Clip:
     """One talking clip, synthetic or real.
 
     frames: uint8 (T, H, W, 3) RGB at VIDEO_FPS, or None where only signals are wanted. audio: float32 (N,)
-        mono at AUDIO_HZ in
-    [-1, 1], N = T * SAMPLES_PER_FRAME. gaze (2,), distance (), emotion (8,): clip-level conditions (see
-    Conditions). clip_id names the clip; identity and voice are integers that splits are disjoint in.
+    mono at AUDIO_HZ in [-1, 1], N = T * SAMPLES_PER_FRAME. gaze (2,), distance (), emotion (8,): clip-level
+    conditions (see Conditions). clip_id names the clip; identity and voice are integers that splits are
+    disjoint in.
     """
 
     clip_id: str

@@ -134,6 +134,9 @@ def test_only_what_changed_is_made_again(material, talking_face):
     assert made_again() == ["face0_s0", "face0_s4"]
     assert made_again(run(material, batch_frames=3, workers=1)) == []
     assert len(made_again(run(material, emotion="happy"))) == 5
+    assert len(made_again(run(material, save_motion=True))) == 5
+    (material / "out" / "face0_s1.motion.safetensors").unlink()
+    assert made_again(run(material, save_motion=True)) == ["face0_s1"]
 
 
 def test_the_report_says_where_the_time_went(material, talking_face):

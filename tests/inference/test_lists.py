@@ -3,6 +3,7 @@ cure: of the file, or of a row.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vasa.inference import jobs
 from vasa.inference.batch import plan
 from vasa.inference.config import InferRun, VideoOptions
 from vasa.inference.jobs import Job, job_of, read_rows, write_jobs
+from vasa.inference.list_report import Outcome, add_parts, part_file, remove_stale_parts, write_part
 from vasa.options import options
 
 TABLE = "image,audio,gaze_yaw,guidance.audio,seed\na.png,b.wav,3.5,,7\na.png,c.wav,,0.8,\n"
@@ -98,7 +100,7 @@ def test_a_row_takes_what_is_given_beside_the_list_where_it_says_nothing(tmp_pat
         ("image,audio,image\na.png,b.wav,a.png\n", "column 'image' is there twice"),
         (TABLE.encode("utf-16"), "is not UTF-8 .*; save it as CSV UTF-8"),
         ("image,audio\nJos\u00e9.png,b.wav\n".encode("latin-1"), "is not UTF-8 .byte 0xe9 at 15"),
-        ("image,audio\na.png,b.wav\na.png,b.wav\n", "lines 2 and 3 would both become a_b.mp4; give each row"),
+        ("image,audio\na.png,b.wav\na.png,b.wav\n", "lines 2 and 3 would both become a_b; give each row"),
     ],
 )
 def test_what_is_no_list_is_refused_as_a_whole(tmp_path, text, said):
@@ -178,3 +180,22 @@ def test_what_write_jobs_writes_is_read_back_whatever_its_letters(tmp_path):
     job = job_of(name="a\u2028b\x85c", image="m.png", audio="a.wav")
     write_jobs(tmp_path / "l.jsonl", [job])
     assert [row for _, row in read_rows(tmp_path / "l.jsonl")] == [job]
+
+
+def test_a_list_refuses_two_videos_whose_sidecars_would_be_one(tmp_path):
+    path = tmp_path / "l.csv"
+    path.write_text("image,output\na.png,x.mp4\nb.png,x.mov\n")
+    with pytest.raises(ValueError, match="lines 2 and 3 would both become x;"):
+        read_rows(path)
+
+
+def test_what_an_earlier_run_told_is_not_taken_for_this_ones(tmp_path):
+    for rank in range(3):
+        write_part(tmp_path, rank, Outcome(made=9))
+    os.utime(part_file(tmp_path, 1), (1.0, 1.0))
+    remove_stale_parts(tmp_path, 0, since_s=100.0)
+    assert [part_file(tmp_path, rank).exists() for rank in range(3)] == [False, False, True]
+    write_part(tmp_path, 1, Outcome(made=2))
+    total = Outcome(made=1)
+    add_parts(total, tmp_path, 3)
+    assert (total.made, total.processes) == (12, 3) and not list(tmp_path.iterdir())

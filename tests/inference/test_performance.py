@@ -91,9 +91,7 @@ def test_the_face_alone_under_a_turning_head(files, talking_face):
 def test_a_video_as_image_keeps_its_size_and_lasts_as_long_as_the_sound(files, talking_face):
     made = animate(run(files, image=files / "film.mp4"), talking_face)
     assert frames_of(made.video).shape == (25, 60, 80, 3)
-    with pytest.raises(
-        ValueError, match="picture stay; the option only goes with"
-    ):
+    with pytest.raises(ValueError, match="picture stay; the option only goes with"):
         animate(run(files, image=files / "film.mp4", only="pose"), talking_face)
 
 

@@ -18,10 +18,9 @@ KIND = "person_video"
 @dataclass(slots=True)
 class PersonVideo:
     """frames (T, 3, S, S) uint8, those of the video at 25 fps in which the face was seen. squares (T, 3):
-    centre
-    and side of each one's crop, pixels of the video. numbers (T,): which of the video's frames they are.
-    points
-    (5, 2): eyes, nose and mouth corners of the first, image coordinates; not finite where unknown.
+    centre and side of each one's crop, pixels of the video. numbers (T,): which of the video's frames they
+    are. points (5, 2): eyes, nose and mouth corners of the first, image coordinates; not finite where
+    unknown.
     """
 
     frames: Tensor

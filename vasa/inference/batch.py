@@ -33,10 +33,11 @@ from vasa.inference.list_report import (
     Failed,
     Outcome,
     add_parts,
-    part_file,
+    remove_stale_parts,
     write_list_report,
     write_part,
 )
+from vasa.inference.performance import motion_files
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.provenance import Claim, is_finished, write_card
 from vasa.inference.tidy import tidy
@@ -45,6 +46,8 @@ from vasa.supervised import Failure, supervise
 
 log = logging.getLogger(__name__)
 
+_BEGAN_S = time.time()
+"""When this process began: torchrun starts all at once, and none has told anything before."""
 ROW_ERRORS = (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError)
 """What ends a row but not the list: also what torch raises when a picture is too large for the memory."""
 
@@ -78,7 +81,7 @@ def run_list(config: InferRun, face: TalkingFace | None = None) -> list[Path]:
     """
     tasks, out, started = plan(config), folder_of(config), time.perf_counter()
     rank, processes = _place()
-    part_file(out, rank).unlink(missing_ok=True)
+    remove_stale_parts(out, rank, _BEGAN_S)
     mine = tasks[rank * len(tasks) // processes : (rank + 1) * len(tasks) // processes]
     with tidy(task.video.parent for task in mine if task.run is not None):
         write_card(out)
@@ -155,8 +158,9 @@ def _is_done(task: Task, face: TalkingFace, folder: Path) -> bool:
     assert task.run is not None
     try:
         claim = Claim.of(task.run, task.job, folder, face.checkpoint)
+        beside = all(path.is_file() for path in motion_files(task.run, task.video))
         sidecar = has_eval_sidecar(task.run, task.job, folder, face.checkpoint)
-        return sidecar and is_finished(task.video, claim)
+        return beside and sidecar and is_finished(task.video, claim)
     except OSError:
         return False  # a file that cannot be read is that row's own failure
 

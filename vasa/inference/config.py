@@ -202,7 +202,8 @@ class VerifyRun:
     """What a video says of its origin, and whether that is true of these pictures and this sound."""
 
     video: Path  # any video file
-    sidecars: Path | None = None  # folder searched for its .provenance.json; None: the video's own
+    # searched, with all below it, for its .provenance.json; None: its own folder alone
+    sidecars: Path | None = None
 
 
 @dataclass(kw_only=True, slots=True)

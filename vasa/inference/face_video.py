@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ def _seen(places: np.ndarray, found_at: np.ndarray, num_frames: int) -> np.ndarr
     than ``PATIENCE`` missed looks apart.
     """
     seen = np.zeros(num_frames, bool)
-    for here, there in zip(found_at, found_at[1:], strict=False):
+    for here, there in pairwise(found_at):
         if there - here <= PATIENCE + 1:
             seen[places[here] : places[there] + 1] = True
     seen[places[found_at]] = True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
+from vasa.checkpoint import from_plain
 from vasa.device import choose_device
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.demo import demo_portrait, demo_speech
@@ -23,19 +25,25 @@ class MotionFilm:
 
     def __init__(self, face: Path, seconds: float, seed: int, device: str = "auto") -> None:
         """face: face.safetensors, or its folder, whose motion the model learns. Raises: FileNotFoundError."""
-        path = face / "face.safetensors" if face.is_dir() else face
-        self.device = choose_device(device)
-        self.face = FaceAutoencoder.from_pretrained(path).to(self.device).eval()
-        self.picture, self.known = demo_portrait(seed, self.face.size)
-        self.waveform, self.seed = demo_speech(seed, seconds), seed
+        self.path = face / "face.safetensors" if face.is_dir() else face
+        if not self.path.is_file():
+            raise FileNotFoundError(f"film: face {str(self.path)!r} does not exist; name the run's face.")
+        self.device, self.seconds, self.seed = choose_device(device), seconds, seed
+
+    @cached_property
+    def face(self) -> FaceAutoencoder:
+        """Loaded with the first film: of several processes only one makes any."""
+        return FaceAutoencoder.from_pretrained(self.path).to(self.device).eval()
 
     def __call__(self, motion: MotionGenerator, path: Path) -> None:
-        speech = build_speech_encoder(SpeechConfig(**motion.audio))
+        speech = build_speech_encoder(from_plain(SpeechConfig, motion.audio, "speech encoder"))
         talking = TalkingFace(self.face, motion, speech, FaceAligner(DetectorConfig()), self.device)
+        picture, known = demo_portrait(self.seed, self.face.size)
+        waveform = demo_speech(self.seed, self.seconds)
         with torch.no_grad():
-            portrait = talking.prepare(self.picture, self.face.size, known=self.known)
-            generation = talking.generate(portrait, self.waveform, AUDIO_HZ, seed=self.seed)
+            portrait = talking.prepare(picture, self.face.size, known=known)
+            generation = talking.generate(portrait, waveform, AUDIO_HZ, seed=self.seed)
             size = generation.size
-            with VideoWriter(path, size, size, generation.fps, self.waveform, AUDIO_HZ) as writer:
+            with VideoWriter(path, size, size, generation.fps, waveform, AUDIO_HZ) as writer:
                 for frame in generation:
                     writer.write(frame)

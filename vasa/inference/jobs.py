@@ -197,12 +197,13 @@ def read_rows(path: Path) -> list[tuple[int, Job | ValueError]]:
         except ValueError as error:
             rows.append((number, error))
             continue
-        if job.place in places:
+        stem = job.place.with_suffix("")  # what lies beside a video is named by it
+        if stem in places:
             raise ValueError(
-                f"list={path}: lines {places[job.place]} and {number} would both become {job.place}; give "
-                "each row a name of its own in a column name."
+                f"list={path}: lines {places[stem]} and {number} would both become {stem}; give each row a "
+                "name of its own in a column name."
             )
-        places[job.place] = number
+        places[stem] = number
         rows.append((number, job))
     return rows
 

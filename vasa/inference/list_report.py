@@ -66,6 +66,17 @@ def part_file(out: Path, rank: int) -> Path:
     return out / f".part-{rank}.json"
 
 
+def remove_stale_parts(out: Path, rank: int, since_s: float) -> None:
+    """Takes away what processes of an earlier, killed run told: this process's own part and, by the first
+    one, all from before ``since_s`` (seconds of the clock), when those of this run were not there yet.
+    """
+    part_file(out, rank).unlink(missing_ok=True)
+    if rank == 0:
+        for path in out.glob(".part-*.json"):
+            if path.stat().st_mtime < since_s:
+                path.unlink(missing_ok=True)
+
+
 def write_part(out: Path, rank: int, outcome: Outcome) -> None:
     with atomic_path(part_file(out, rank)) as temporary:
         temporary.write_text(json.dumps(asdict(outcome)), encoding="utf-8")

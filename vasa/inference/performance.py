@@ -73,8 +73,7 @@ def opened(options: InferRun) -> np.ndarray | None:
 
 def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, framed: bool = False) -> Subject:
     """Who is shown: a photograph's face, a video's, or without an image the person that the checkpoint was
-    made
-    for, or a synthetic one.
+    made for, or a synthetic one.
 
     photo: from ``opened``. framed: it is cut by the crop rule already. Raises: ValueError, FileNotFoundError.
     """
@@ -130,11 +129,12 @@ def _performed(
     """A portrait's frames: what everything unnamed follows is a driver, a saved motion, or speech."""
     other = options.driving or options.motion
     distance = asked.constant("distance") or 1.0
-    edits = _regional(options, face, portrait, distance)
+    seen: dict[Path, FaceVideo] = {}
+    edits = _regional(options, face, portrait, distance, seen)
     edits += edits_for(options, asked, face.face, portrait)
     edits += [] if recorder is None else [recorder]
     if other is not None:
-        motion, num_frames, retarget, seed = _from_file(other, options, face, portrait, distance)
+        motion, num_frames, retarget, seed = _from_file(other, options, face, portrait, distance, seen)
         return face.perform(portrait, motion, num_frames, [retarget, *edits], seed, options.batch_frames)
     assert sound[0] is not None
     return face.generate(
@@ -152,12 +152,18 @@ def _performed(
     )
 
 
-def _regional(options: InferRun, face: TalkingFace, portrait: Portrait, distance: float) -> list[Edit]:
+def _regional(
+    options: InferRun,
+    face: TalkingFace,
+    portrait: Portrait,
+    distance: float,
+    seen: dict[Path, FaceVideo],
+) -> list[Edit]:
     """What takes regions from elsewhere, and leaves parts out."""
     edits: list[Edit] = []
-    sources = {}
+    sources: dict[str, Endless] = {}
     for name, path in options.regions.as_dict().items():
-        motion, _, retarget, _ = _from_file(path, options, face, portrait, distance)
+        motion, _, retarget, _ = _from_file(path, options, face, portrait, distance, seen)
         sources[name] = Endless((chunk.to(face.device) for chunk in motion), [retarget])
     if sources:
         edits.append(Regions(face.face, sources))
@@ -194,15 +200,25 @@ def _dubbed(
 
 
 def _from_file(
-    path: Path, options: InferRun, face: TalkingFace, portrait: Portrait, distance: float
+    path: Path,
+    options: InferRun,
+    face: TalkingFace,
+    portrait: Portrait,
+    distance: float,
+    seen: dict[Path, FaceVideo],
 ) -> tuple[Iterator[Tensor], int, Edit, int]:
-    """Raw motion of a saved motion or a driving video, its length, what makes it the portrait's, its seed."""
+    """Raw motion of a saved motion or a driving video, its length, what makes it the portrait's, its seed.
+
+    seen: videos that were looked through already; more are added.
+    """
     space, own = face.face, portrait.motion
     if path == options.motion or path.name.endswith(ENDING):
         saved = SavedMotion.load(path, face.face_hash, space.layout.width)
         retarget: Edit = Retargeter(space, own, options.pose, distance, saved.portrait)
         return saved.chunks(), len(saved.values), retarget, saved.seed
-    video = FaceVideo(path, face.aligner)
+    if path not in seen:
+        seen[path] = FaceVideo(path, face.aligner)
+    video = seen[path]
     follow = DriverRetargeter(space, own, options.pose, distance, options.keep_expression)
     return motion_of(video, space, face.device), len(video), follow, options.seed
 

@@ -19,7 +19,7 @@ from vasa.records import CONTROL_HIGH, CONTROL_INDEX, CONTROL_LOW, NUM_CONTROLS
 FREE, MOST = 0.12, 0.3
 """Of a driver's change of place (in half picture widths) and of size (log scale): so much is followed as it
 is, more only in part, up to the second: beyond that a head would leave the picture."""
-REST_LIMITS = {"jaw": 0.15, "blink_left": 0.25, "blink_right": 0.25, "lip_press": 0.15, "lip_pucker": 0.15}
+DRIVER_REST = {"jaw": 0.15, "blink_left": 0.25, "blink_right": 0.25, "lip_press": 0.15, "lip_pucker": 0.15}
 """Most of a driver's first expression that can be its face at rest: a mouth that begins open is not."""
 
 
@@ -101,7 +101,7 @@ class DriverRetargeter:
     @staticmethod
     def _rest(controls: Tensor) -> Tensor:
         limits = controls.new_full((NUM_CONTROLS,), torch.inf)
-        for name, limit in REST_LIMITS.items():
+        for name, limit in DRIVER_REST.items():
             limits[CONTROL_INDEX[name]] = limit
         return torch.minimum(controls, limits)
 

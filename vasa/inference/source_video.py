@@ -28,7 +28,7 @@ from vasa.inference.paste import Surround
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.regions import REGION_CONTROLS
 from vasa.inference.rendering import to_frames
-from vasa.inference.retarget import REST_LIMITS
+from vasa.inference.retarget import DRIVER_REST
 from vasa.preprocess.align import FoundFace
 from vasa.preprocess.crop import Crop, cut
 from vasa.records import CONTROL_HIGH, CONTROL_INDEX, CONTROL_LOW
@@ -89,7 +89,7 @@ def _mouth(video: FaceVideo, face: TalkingFace) -> tuple[Tensor, Tensor, Tensor]
     rest, low, high = torch.zeros_like(controls[:1]), *_limits(controls)
     for name in REGION_CONTROLS["lips"]:
         values = controls[:, CONTROL_INDEX[name]]
-        limit = REST_LIMITS.get(name)
+        limit = DRIVER_REST.get(name)
         value = values.median() if limit is None else values.quantile(0.2).clamp(0, limit)
         rest[0, CONTROL_INDEX[name]] = value
     return rest, low, high
@@ -173,7 +173,14 @@ class _Dub:
             for edit in self._edits:
                 chunk = edit(chunk, made)
             self._timings["motion_s"] += time.perf_counter() - started
-            for one, (number, frame) in zip(chunk.split(1), shown, strict=False):
+            if not bool(chunk.isfinite().all()):
+                raise FloatingPointError(
+                    "the motion has values that are not finite; no frame is made of them."
+                )
+            for one in chunk.split(1):
+                if (place := next(shown, None)) is None:
+                    return
+                number, frame = place
                 yield self._frame(frame, number, one, made)
                 made += 1
 

@@ -23,12 +23,12 @@ class Verdict:
 def verify(video: Path, sidecars: Path | None = None) -> Verdict:
     """Reads the claims inside and beside a video and holds its content against them.
 
-    sidecars: folder in which a sidecar is searched by hash, where none of the video's own name fits; None:
-    the video's. Raises: FileNotFoundError; ValueError where it is no video.
+    sidecars: folder in which, and below which, a sidecar is searched by hash, where none of the video's own
+    name fits; None: the video's own folder alone. Raises: FileNotFoundError; ValueError where it is no video.
     """
     content, whole = content_of(video), file_hash(video)
     inside = _inside(content.tags)
-    beside, path = _beside(video, content, whole, sidecars or video.parent)
+    beside, path = _beside(video, content, whole, sidecars)
     named = repr(video.name)
     if inside is None and beside is None:
         return Verdict(
@@ -82,7 +82,7 @@ def _is_claim(content: Any) -> bool:
 
 
 def _beside(
-    video: Path, content: Content, whole: str, folder: Path
+    video: Path, content: Content, whole: str, folder: Path | None
 ) -> tuple[dict[str, Any] | None, Path | None]:
     """The sidecar that fits best: by the file's hash, then by its pictures; else the one of its name, which
     an altered video no longer fits.
@@ -102,11 +102,12 @@ def _beside(
     return by_pictures if by_pictures[0] is not None else by_name
 
 
-def _candidates(video: Path, folder: Path) -> Iterator[Path]:
+def _candidates(video: Path, folder: Path | None) -> Iterator[Path]:
     own = sidecar_of(video)
     if own.is_file():
         yield own
-    yield from (path for path in sorted(folder.rglob(f"*{ENDING}")) if path != own)
+    others = video.parent.glob(f"*{ENDING}") if folder is None else folder.rglob(f"*{ENDING}")
+    yield from (path for path in sorted(others) if path != own)
 
 
 def _bound(claim: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -38,8 +38,8 @@ def contrastive_cycle(predicted: Tensor, driver: Tensor, other: Tensor) -> Tenso
 
     -log( exp d(z, z_d) / (exp d(z, z_d) + exp d(z, z_other)) ), d = s (cos - m) for the positive pair. As
     printed the margin stands on every pair and cancels; the authors' code puts it on the positive one only,
-    and so do we. Printed, too, both pictures' terms (cycle, cross_cycle) share their
-    negatives; each has its own here, as in that code.
+    and so do we. Printed, too, both pictures' terms (cycle, cross_cycle) share their negatives; each has its
+    own here, as in that code.
     """
     positive = CYCLE_SCALE * (F.cosine_similarity(predicted.float(), driver.float(), dim=-1) - CYCLE_MARGIN)
     negative = CYCLE_SCALE * F.cosine_similarity(predicted.float(), other.float(), dim=-1)

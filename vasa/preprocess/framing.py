@@ -20,8 +20,7 @@ LOOKS = 8
 FRAMES_PER_LOOK = 50
 WANDERS = 0.1
 """A face that wanders more than this share of its crop is followed where frames must show it whole: a fixed
-crop
-would ask for a ghost of the background."""
+crop would ask for a ghost of the background."""
 MIN_FOUND = 0.6
 """Share of the looks that must find a face."""
 

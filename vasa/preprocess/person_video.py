@@ -1,10 +1,9 @@
 """Reads the video of one person, for ``scripts/personalise.py``: finds the face, follows it, cuts it out.
 
 Looks at some frames of each second; between looks the face is where they say it is. Where it stays in place
-one
-square serves the whole video, as in every clip here; where it wanders the square goes along, smoothly.
-Refuses
-what is not a video of one person alone. Goes through the file twice, so that memory holds small crops only.
+one square serves the whole video, as in every clip here; where it wanders the square goes along, smoothly.
+Refuses what is not a video of one person alone. Goes through the file twice, so that memory holds small crops
+only.
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 known.
 
 Procedural clips know their pose and controls, so rendering and encoding each of their frames can be spared: a
-    linear map
-from controls to z_dyn, fitted on a few hundred rendered frames, writes them in the face's own code. Fifty
-times faster than rendering, and without the encoders' noise. Real videos have no labels and go through the
-encoders.
+linear map from controls to z_dyn, fitted on a few hundred rendered frames, writes them in the face's own
+code. Fifty times faster than rendering, and without the encoders' noise. Real videos have no labels and go
+through the encoders.
 """
 
 from __future__ import annotations

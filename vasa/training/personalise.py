@@ -1,10 +1,8 @@
 """Your own minute: one consenting person's video becomes a checkpoint that speaks as they do.
 
 The bundled face space and motion model stay as they are, to the byte; beside them comes
-``person.safetensors``:
-some frames of the video, and a small network that was trained to make the others of them. The end of the
-video
-is never learned from: what the card says was measured on it.
+``person.safetensors``: some frames of the video, and a small network that was trained to make the others of
+them. The end of the video is never learned from: what the card says was measured on it.
 """
 
 from __future__ import annotations

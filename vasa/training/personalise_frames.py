@@ -83,8 +83,7 @@ def check_one_person(name: str, video: PersonVideo, judges: Judges, least: float
 
 def choose_kept(seen: Seen, config: PersonConfig) -> list[int]:
     """Frames to keep, ascending: the one nearest to all, then always the one least like those chosen; none
-    that
-    is blurred, as long as there are others.
+    that is blurred, as long as there are others.
     """
     pose = seen.motion[:, : len(POSE_NAMES)] * config.pose_weight
     counts = seen.controls.new_tensor([UPPER_WEIGHTS, LOWER_WEIGHTS]).amax(0)

@@ -29,10 +29,8 @@ STILL_RAD = 0.035
 @dataclass(slots=True)
 class Scores:
     """Of F unseen frames. dB in the face's box, means; gaze: Pearson's r of what the judge reads in made and
-    true
-    frames, yaw and pitch, adapted and unadapted; None where the true gaze stands still. true, unadapted,
-    adapted:
-    uint8 (F, 3, S, S).
+    true frames, yaw and pitch, adapted and unadapted; None where the true gaze stands still. true, unadapted,
+    adapted: uint8 (F, 3, S, S).
     """
 
     copied_db: float

@@ -25,8 +25,7 @@ TOO_NEAR = 2
 @dataclass(slots=True)
 class Seen:
     """What is known of T frames of a person: frames (T, 3, S, S) uint8, motion (T, E), controls (T, 11),
-    boxes
-    (T, 4) of the face and landmarks (T, 68, 2), image coordinates. numbers (T,): when they were.
+    boxes (T, 4) of the face and landmarks (T, 68, 2), image coordinates. numbers (T,): when they were.
     """
 
     frames: Tensor

@@ -71,7 +71,7 @@ class Rendering:
     """A decoded batch: image (B, 3, H, H) in [-1, 1]; the rest is None without source pixels.
 
     warped: the source carried by the geometric plus residual flow, at network size. alpha (B, 1, S, S): where
-        pixels are synthesised.
+    pixels are synthesised.
     """
 
     image: Tensor

@@ -27,8 +27,7 @@ class Decoded:
     pixels.
 
     With them: colour is a correction of the warped pixels, mask_logit (B, 1, S, S) says where it replaces
-        them, and
-    flow (B, S, S, 2) is the bounded residual of the geometric flow, image coordinates.
+    them, and flow (B, S, S, 2) is the bounded residual of the geometric flow, image coordinates.
     """
 
     colour: Tensor

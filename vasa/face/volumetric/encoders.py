@@ -108,7 +108,7 @@ def frontal_crop(image: Tensor, pose: Tensor, window: CropWindow) -> Tensor:
     (B, 3, height, width).
 
     Frontalising takes head pose out of the dynamics code: with a plain 2D crop it leaks in (R2 0.4 to 0.7 in
-        our study).
+    our study).
     """
     x = torch.linspace(window.x0, window.x1, window.width, device=image.device)
     y = torch.linspace(window.y1, window.y0, window.height, device=image.device)
@@ -174,8 +174,8 @@ class IdentityEncoder(nn.Module):
     z_id plays the role of MegaPortraits' e_s: a ResNet-50 of its residual blocks, which have two 3x3
     convolutions and no bottleneck, from scratch where the authors' code starts from ImageNet. The landmarks
     (in neither paper) tell the geometric warp where this face has its features: a coarse guess from the whole
-    image, corrected by a close look at the frontalised windows. Where nothing reads
-    them, without source pixels or their expression warp, they are the mean face's.
+    image, corrected by a close look at the frontalised windows. Where nothing reads them, without source
+    pixels or their expression warp, they are the mean face's.
     """
 
     def __init__(self, config: FaceConfig) -> None:

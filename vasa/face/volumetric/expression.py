@@ -7,7 +7,7 @@ the plane has two layers at the lip line (the skin above it and the skin below i
 piecewise-linear map from one opening to another.
 
 The magnitudes are chosen by hand: they agree with the procedural heads' and looked right on photographs. No
-    paper gives them.
+paper gives them.
 """
 
 from __future__ import annotations

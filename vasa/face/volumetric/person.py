@@ -3,11 +3,10 @@ few.
 
     motion -> nearest kept frames -> geometric warp of each -> PersonRefiner -> one picture
     frame of the person -> their pose encoder -> z_pose
+
 A portrait shows neither teeth nor closed lids nor the other side of a head; a minute of video does. So
-nothing
-of the face space is trained: kept frames are warped as its portraits are (pixels.py), from nearby, and what
-is
-still missing is learned from the person's other frames. In neither paper.
+nothing of the face space is trained: kept frames are warped as its portraits are (pixels.py), from nearby,
+and what is still missing is learned from the person's other frames. In neither paper.
 """
 
 from __future__ import annotations
@@ -60,9 +59,8 @@ class Person(nn.Module):
     """What is kept of one person, and the network that was trained on them.
 
     frames (K, 3, H, H) uint8 with their motion (K, E) and controls (K, 11); landmarks (1, 68, 3), neutral;
-    mean, spread, low, high (E,): of motion over the whole video, the last two after the
-    first two are taken out; least, most (11,): controls that the video
-    showed. portrait: which frame stands for the person.
+    mean, spread, low, high (E,): of motion over the whole video, the last two after the first two are taken
+    out; least, most (11,): controls that the video showed. portrait: which frame stands for the person.
     """
 
     def __init__(self, config: PersonConfig, face: FaceConfig, num: int, side: int) -> None:

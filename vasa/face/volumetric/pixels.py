@@ -2,12 +2,11 @@
 projected to a 2D flow.
 
 For each target pixel: cast its ray onto the proxy (an ellipsoid with a nose) under the target's pose, undo
-    the target's
-expression on the face plane, apply the source's, put the point back onto the proxy and project it with the
-source's pose. Around the head the flow fades into the still background, and the torso follows the head in
-part. Everything is in closed form and differentiable; nothing is learned. In neither paper: MegaPortraits and
-VASA-1 synthesise every pixel. On photographs this base alone keeps identity and sharpness, so it is the floor
-that the learned decoder refines (autoencoder.py).
+the target's expression on the face plane, apply the source's, put the point back onto the proxy and project
+it with the source's pose. Around the head the flow fades into the still background, and the torso follows the
+head in part. Everything is in closed form and differentiable; nothing is learned. In neither paper:
+MegaPortraits and VASA-1 synthesise every pixel. On photographs this base alone keeps identity and sharpness,
+so it is the floor that the learned decoder refines (autoencoder.py).
 """
 
 from __future__ import annotations
@@ -56,11 +55,10 @@ class Base:
     """The geometric warp at network resolution.
 
     flow: (B, H, W, 2), where each target pixel lies in the source, image coordinates. maps: (B, 12, H, W),
-        see MAP_NAMES: what the
-    decoder needs to know of the place (face plane, mouth interior, lids, iris). synthesis: (B, H, W) in [0,
-    1]: 1 where the source cannot have the pixel or need not (mouth interior, eyes, anything outside the front
-    of the face). mouth: (B, 4), x and y of the closed mouth's middle on the face plane, its half width, and
-    the face's unit.
+    see MAP_NAMES: what the decoder needs to know of the place (face plane, mouth interior, lids, iris).
+    synthesis: (B, H, W) in [0, 1]: 1 where the source cannot have the pixel or need not (mouth interior,
+    eyes, anything outside the front of the face). mouth: (B, 4), x and y of the closed mouth's middle on the
+    face plane, its half width, and the face's unit.
     """
 
     flow: Tensor
@@ -148,9 +146,8 @@ class _Layers:
     all (B, N[, 2]).
 
     up, low: the neutral points that the target's expression brings here. motion_up, motion_low: how the
-        source's
-    expression displaces them. source_top, source_low: its displacement of the lip line's height at this
-    place.
+    source's expression displaces them. source_top, source_low: its displacement of the lip line's height at
+    this place.
     """
 
     up: Tensor

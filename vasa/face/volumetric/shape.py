@@ -31,13 +31,11 @@ class FaceShape:
     viewer's).
 
     eye_x, eye_y, eye_w, eye_up, eye_low: centre, half width, and height of the upper and lower lid above and
-        below the centre.
-    brow_y: height of the brow's middle. mouth_x, mouth_y, mouth_w: lip line's middle and half width;
-        mouth_curve: how much
-    higher the corners are than the middle. lip_up, lip_low: thickness of the lips. nose_y, nose_z: tip.
-    chin_y: lowest point.
-    face_w: half width at the ears. relief (B, 4, 3): mean points of brows, eyes, lips and chin, |x| for x,
-    from which the proxy takes its depth. unit: eye line to lip line, the face's own unit of length.
+    below the centre. brow_y: height of the brow's middle. mouth_x, mouth_y, mouth_w: lip line's middle and
+    half width; mouth_curve: how much higher the corners are than the middle. lip_up, lip_low: thickness of
+    the lips. nose_y, nose_z: tip. chin_y: lowest point. face_w: half width at the ears. relief (B, 4, 3):
+    mean points of brows, eyes, lips and chin, |x| for x, from which the proxy takes its depth. unit: eye line
+    to lip line, the face's own unit of length.
     """
 
     eye_x: Tensor

@@ -2,9 +2,8 @@
 section 3.1).
 
 A volume as seen is aligned with the image: x with u, y with v upside down, z with depth, in perspective. The
-    canonical volume is
-the head frame's cube of half side ``REACH``. MegaPortraits uses an affine matrix on [-1, 1]^3 instead (weak
-perspective); ours is the renderer's and the proxy's camera, so that all parts agree.
+canonical volume is the head frame's cube of half side ``REACH``. MegaPortraits uses an affine matrix on [-1,
+1]^3 instead (weak perspective); ours is the renderer's and the proxy's camera, so that all parts agree.
 
 Nothing here copies numbers from the host, so that rendering can be captured in a CUDA graph.
 """
