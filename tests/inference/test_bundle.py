@@ -66,6 +66,18 @@ def test_the_card_shows_measured_numbers(runs, tmp_path):
     assert "| PSNR | 23.46 | 7 |" in (folder / "README.md").read_text()
 
 
+def test_a_face_that_was_trained_on_from_a_bundle_takes_the_bundles_motion_model(bundled, tmp_path):
+    halves = load_weights(bundled / "face.safetensors")
+    learned = {  # in single precision again, and all but the motion encoders moved
+        name: tensor.float() if name.startswith(MOTION_ENCODERS) else tensor.float() + 0.01
+        for name, tensor in halves.tensors.items()
+    }
+    save_weights(tmp_path / "face.safetensors", learned, halves.config, {})
+    folder = bundle(BundleRun(face=tmp_path, motion=bundled, output=tmp_path / "again"))
+    assert load(folder).motion.face_hash == load(bundled).motion.face_hash
+    assert content_hash(folder / "face.safetensors") != content_hash(bundled / "face.safetensors")
+
+
 def test_a_motion_model_of_another_face_is_refused(runs, tmp_path):
     face = load_weights(runs / "face.safetensors")
     changed = {

@@ -43,17 +43,16 @@ def bundle(config: BundleRun) -> Path:
     """
     face_path, motion_path = _weights_file(config.face, FACE_FILE), _weights_file(config.motion, MOTION_FILE)
     face, original = load_weights(face_path), content_hash(face_path, MOTION_ENCODERS)
-    motion = _motion(motion_path, face_path, original)
+    halved = _halved_encoders(face)
+    motion = _motion(motion_path, face_path, (original, halved))
     student = None
     if config.student is not None:
-        student = _motion(_weights_file(config.student, MOTION_FILE), face_path, original)
+        student = _motion(_weights_file(config.student, MOTION_FILE), face_path, (original, halved))
         _check_student(student, motion)
     config.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".bundle-", dir=config.output) as name:
         folder = Path(name)
         stored = save_weights(folder / FACE_FILE, face.tensors, face.config, face.meta, torch.float16)
-        # halving the precision made them other encoders
-        halved = content_hash(folder / FACE_FILE, MOTION_ENCODERS)
         hashes = {}
         for name, model in ((MOTION_FILE, motion), (STUDENT_FILE, student)):
             if model is not None:
@@ -93,7 +92,17 @@ def _weights_file(path: Path, name: str) -> Path:
     return path / name if path.is_dir() else path
 
 
-def _motion(path: Path, face_path: Path, encoders: str) -> Weights:
+def _halved_encoders(face: Weights) -> str:
+    """The hash of a face's motion encoders in half precision, which makes other encoders of them: those of
+    the motion models of a bundle, and of a face that was trained on from one with its encoders frozen.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / FACE_FILE
+        save_weights(path, face.tensors, face.config, face.meta, torch.float16)
+        return content_hash(path, MOTION_ENCODERS)
+
+
+def _motion(path: Path, face_path: Path, encoders: tuple[str, str]) -> Weights:
     """A motion model of this face space. Raises: CheckpointError."""
     motion = load_weights(path)
     wanted = motion.config.get("face_hash")
@@ -101,11 +110,11 @@ def _motion(path: Path, face_path: Path, encoders: str) -> Weights:
         raise CheckpointError(
             f"{path} names no face space; wanted a motion model made by scripts/train_motion.py."
         )
-    if wanted != encoders:
+    if wanted not in encoders:
         raise CheckpointError(
             f"{path} was trained on the motion of face {wanted[:12]}, but {face_path} is face "
-            f"{encoders[:12]}; "
-            "encode the motion with this face and train on it, or give the face it was trained with."
+            f"{encoders[0][:12]}; encode the motion with this face and train on it, or give the face it was "
+            "trained with."
         )
     return motion
 
