@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 SPLITS = ("train", "validation", "test")
@@ -39,6 +40,12 @@ class SpokenConfig:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}; wanted a share between 0 and 1.")
+
+    @classmethod
+    def possible(cls, **options: float) -> SpokenConfig:
+        """The defaults, or formants alone where the extra that brings espeak is not installed."""
+        share = {} if find_spec("espeakng_loader") else {"espeak_share": 0.0}
+        return cls(**share, **options)  # type: ignore[arg-type]
 
 
 @dataclass(kw_only=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -184,14 +183,13 @@ def mildly(animation: Animation) -> Animation:
 
 def spoken_clips(config: TrialsConfig) -> SyntheticClips:
     """The test clips that are spoken. Where espeak is missing, formants speak alone."""
-    spoken = SpokenConfig() if find_spec("espeakng_loader") else SpokenConfig(espeak_share=0.0)
     clips = ClipsConfig(
         num_clips=config.clips,
         seed=config.seed,
         seconds=config.clip_seconds,
         size=config.size,
         quality=config.quality,
-        spoken=spoken,
+        spoken=SpokenConfig.possible(),
     )
     return SyntheticClips("test", clips)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +33,8 @@ def clip_name(index: int) -> str:
 
 
 def clips_config(run: MakeJobsRun) -> ClipsConfig:
-    share = SpokenConfig().espeak_share if find_spec("espeakng_loader") else 0.0
-    return ClipsConfig(
-        num_clips=run.num_clips,
-        seed=run.seed,
-        seconds=run.seconds,
-        size=run.size,
-        quality="full",
-        spoken=SpokenConfig(espeak_share=share, silent_share=0.0),
-    )
+    clips = {name: getattr(run, name) for name in ("num_clips", "seed", "seconds", "size")}
+    return ClipsConfig(**clips, quality="full", spoken=SpokenConfig.possible(silent_share=0.0))
 
 
 def places(folder: Path, name: str) -> tuple[Path, Path, Path]:

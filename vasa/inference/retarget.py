@@ -23,6 +23,12 @@ DRIVER_REST = {"jaw": 0.15, "blink_left": 0.25, "blink_right": 0.25, "lip_press"
 """Most of a driver's first expression that can be its face at rest: a mouth that begins open is not."""
 
 
+def _is_relative(pose: str) -> bool:
+    if pose not in POSES:
+        raise ValueError(f"pose is {pose!r}; wanted one of {', '.join(POSES)}.")
+    return pose == "relative"
+
+
 class Retargeter:
     """Turns chunks of raw motion into raw motion of one portrait.
 
@@ -42,9 +48,7 @@ class Retargeter:
         """portrait_motion: (1, E), what the face space says of the portrait itself. reference (1, E): None is
         the mean of the first chunk.
         """
-        if pose not in POSES:
-            raise ValueError(f"pose is {pose!r}; wanted one of {', '.join(POSES)}.")
-        self._layout, self._relative = face.layout, pose == "relative"
+        self._layout, self._relative = face.layout, _is_relative(pose)
         self._pose = portrait_motion[:, face.layout.pose].clone()
         self._pose[:, face.layout.scale] -= math.log(distance)
         self._reference = None if reference is None else reference[:, face.layout.pose].to(self._pose)
@@ -74,9 +78,7 @@ class DriverRetargeter:
         distance: float = 1.0,
         keep_expression: float = 1.0,
     ) -> None:
-        if pose not in POSES:
-            raise ValueError(f"pose is {pose!r}; wanted one of {', '.join(POSES)}.")
-        self._face, self._relative, self._keep = face, pose == "relative", keep_expression
+        self._face, self._relative, self._keep = face, _is_relative(pose), keep_expression
         self._own, self._distance = portrait_motion, distance
         self._first: tuple[Tensor, Tensor] | None = None
 

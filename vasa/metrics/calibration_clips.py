@@ -13,7 +13,6 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +57,13 @@ def fault_rows(doses: DosesConfig) -> list[FaultRow]:
 
 def clips_config(run: CalibrateRun) -> ClipsConfig:
     """The faultless clips of a run: people of the test split, in portrait mode, who all speak."""
-    share = SpokenConfig().espeak_share if find_spec("espeakng_loader") else 0.0
     return ClipsConfig(
         num_clips=run.num_clips,
         seed=run.seed,
         seconds=run.seconds,
         size=run.size,
         quality=run.quality,
-        spoken=SpokenConfig(espeak_share=share, silent_share=0.0),
+        spoken=SpokenConfig.possible(silent_share=0.0),
     )
 
 
