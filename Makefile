@@ -106,6 +106,7 @@ train-demo: $(INSTALLED)
 	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_final
 	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_detail
 	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_last
+	@nice -n 10 $(PYTHON) scripts/train_face.py experiment=demo_controls
 	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=train
 	@nice -n 10 $(PYTHON) scripts/encode_motion.py split=validation clips.num_clips=48
 	@nice -n 10 $(PYTHON) scripts/train_motion.py

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vasa.losses.adversarial import discriminator_hinge, feature_matching, generator_hinge
-from vasa.losses.config import LABELLED, FaceLossConfig
+from vasa.losses.config import LABELLED, LABELLED_SHARES, FaceLossConfig
 from vasa.losses.disentanglement import consistency, contrastive_cycle, cross_identity, decorrelation
 from vasa.losses.reconstruction import detail_weight, flow_huber, gradient_l1, mask_cross_entropy, weighted_l1
 
@@ -87,9 +87,10 @@ def test_options_that_contradict_each_other_are_refused():
 
 
 def test_terms_that_need_truth_are_named():
-    free = dict.fromkeys((*LABELLED, "true_pose_share"), 0)
+    free = dict.fromkeys((*LABELLED, *LABELLED_SHARES), 0)
     assert FaceLossConfig(**free).needs_labels == []
     assert FaceLossConfig(**{**free, "flow": 0.1}).needs_labels == ["flow"]
+    assert FaceLossConfig(**{**free, "true_controls_share": 0.1}).needs_labels == ["true_controls_share"]
 
 
 def verdict(score, feature):

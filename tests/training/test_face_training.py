@@ -83,6 +83,28 @@ def test_each_picture_term_reaches_the_decoder(pairs, term):
     assert model.decoder.out.weight.grad.isfinite().all()
 
 
+def test_true_controls_are_what_the_decoder_is_told(pairs, monkeypatch):
+    model, batch, told = build(), pairs.batch_at(0, 4), []
+    losses = FaceLossConfig(true_controls_share=0.5, consistency=0.0, cycle=0.0)
+    decode = model.decode
+
+    def listening(appearance, pose, dynamics, **options):
+        told.append((appearance.dynamics, dynamics))
+        return decode(appearance, pose, dynamics, **options)
+
+    monkeypatch.setattr(model, "decode", listening)
+    terms = FaceStep(model, losses)(batch, 1)
+    ((source, target),) = told
+    read = model.dynamics_encoder.controls
+    torch.testing.assert_close(read(source)[:2], batch.source_controls[:2], atol=1e-4, rtol=0)
+    torch.testing.assert_close(read(target)[:2], batch.target_controls[:2], atol=1e-4, rtol=0)
+    assert (read(target)[2:] - batch.target_controls[2:]).abs().max() > 0.1  # the encoder's own
+    # off the labelled directions nothing tells of the target
+    moved = model.dynamics_encoder.set_controls(target[:2], batch.source_controls[:2])
+    torch.testing.assert_close(moved, source[:2], atol=1e-4, rtol=0)
+    assert float(terms["raw_controls"]) > 0  # the encoder is still held to the truth
+
+
 def test_labels_do_not_touch_the_decoder(pairs):
     model = build()
     losses = FaceStep(model, FaceLossConfig())(pairs.batch_at(0, 2), 1)

@@ -218,16 +218,18 @@ class FaceStep:
         return pose
 
     def _mixed_dynamics(self, scene: Scene, batch: FacePairs) -> Tensor:
-        """Codes that read as the true controls for a share of the samples, the encoder's for the rest."""
+        """Codes that read as the true controls for a share of the samples, the encoder's for the rest.
+
+        Off the labelled directions the target's are then the source's: what the encoder says there of the
+        target tells of its brows, too, and codes that are generated or edited have nothing of it.
+        """
         num_true = round(self.losses.true_controls_share * scene.count)
         if not num_true or batch.source_controls is None or batch.target_controls is None:
             return scene.dynamics
-        dynamics, encoder = scene.dynamics.clone(), self.model.dynamics_encoder
+        dynamics, source = scene.dynamics.clone(), scene.dynamics[:num_true]
         for first, controls in ((0, batch.source_controls), (scene.count, batch.target_controls)):
-            rows = slice(first, first + num_true)
-            dynamics[rows] = encoder.set_controls(scene.dynamics[rows], controls[:num_true]).to(
-                dynamics.dtype
-            )
+            codes = self.model.dynamics_encoder.set_controls(source, controls[:num_true])
+            dynamics[first : first + num_true] = codes.to(dynamics.dtype)
         return dynamics
 
     def _picture_terms(self, image: Tensor, scene: Scene, batch: FacePairs) -> dict[str, Tensor]:
