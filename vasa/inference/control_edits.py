@@ -36,5 +36,5 @@ def edits_for(options: InferRun, asked: Asked, face: FaceSpace, portrait: Portra
     if asked.varies(EMOTION) or not generated:
         edits.append(MoodEdit(face, asked, generated))
     if asked.varies("blink_rate") or asked.constant("blink_rate") is not None:
-        edits.append(BlinkEdit(face, asked, options.seed))
+        edits.append(BlinkEdit(face, asked))
     return edits
