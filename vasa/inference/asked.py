@@ -75,6 +75,12 @@ class Asked:
         """What the options say, or None where a track says otherwise."""
         return None if self.varies(name) else self._constants[name]
 
+    def most(self, name: str) -> float:
+        """How far a control is asked to go from 0 at any time; 0 where it is left to the model."""
+        if self.varies(name):
+            return float(np.abs(self._tracks.values[name]).max())
+        return abs(self._constants[name] or 0.0)
+
     def at(self, name: str, first: int, stop: int) -> Tensor:
         """What is asked of frames first .. stop - 1: (t,), emotion (t, 8)."""
         return self._value(name, np.arange(first, stop, dtype=np.float64))
