@@ -102,9 +102,10 @@ class VideoOptions:
     background: str = "carried"
 
     # Controls that change with time, the head and the lids (docs/controls.md)
-    controls: Path | None = (
-        None  # .csv or .json of times and values; its columns replace options of that name
-    )
+
+    # .csv or .json of times and values; its columns replace options of that name, also seed and those of
+    # guidance
+    controls: Path | None = None
     head_motion: float = 1.0  # share of the head's own movement that is kept, 0 (still) to 2
     head_yaw: float = 0.0  # degrees that the head is turned by; > 0 to the viewer's right
     head_pitch: float = 0.0  # degrees; > 0 up
