@@ -225,9 +225,7 @@ class FaceStep:
         dynamics, encoder = scene.dynamics.clone(), self.model.dynamics_encoder
         for first, controls in ((0, batch.source_controls), (scene.count, batch.target_controls)):
             rows = slice(first, first + num_true)
-            dynamics[rows] = encoder.set_controls(scene.dynamics[rows], controls[:num_true]).to(
-                dynamics.dtype
-            )
+            dynamics[rows] = encoder.set_controls(scene.dynamics[rows], controls[:num_true]).to(dynamics.dtype)
         return dynamics
 
     def _picture_terms(self, image: Tensor, scene: Scene, batch: FacePairs) -> dict[str, Tensor]:
