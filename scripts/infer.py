@@ -4,7 +4,8 @@ emotion=happy``.
 Writes the video (h264 and aac), where it comes from (.provenance.json) and a contact sheet (.sheet.png).
 Without arguments a synthetic portrait speaks synthetic words, in outputs/demo/. ``list=jobs.csv out=DIR``
 makes many videos, a row for each, in ``workers=N`` processes or those of torchrun (docs/inference.md);
-``sweep=gaze_yaw out=DIR`` one portrait with that control at several values (docs/controls.md).
+``sweep=gaze_yaw out=DIR`` one portrait with that control at several values, ``sweep=gaze`` or ``sweep=head``
+with several controls so (docs/controls.md).
 ``driving=video.mp4`` moves the portrait as a video does, ``paste=true`` shows the whole picture, and an image
 that is a video gets other lips (docs/editing.md).
 """

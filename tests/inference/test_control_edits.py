@@ -147,6 +147,27 @@ def test_heads_are_held_moved_less_and_turned(tmp_path):
     torch.testing.assert_close(spun, wanted, atol=1e-3, rtol=0)
 
 
+def test_a_head_goes_round_as_it_is_given_and_the_face_speaks_on(tmp_path, caplog):
+    """VASA-1's given spinning pose: a circle of yaw and pitch, the dynamics those that the sound made."""
+    angles = [round_ * math.pi / 50 for round_ in range(500)]  # a round in 4 s, a row a frame
+    rows = [f"{n / 25},0,{15 * math.cos(a)},{10 * math.sin(a)}\n" for n, a in enumerate(angles)]
+    motion = talking()
+    made = shown(motion, InferRun(controls=track(tmp_path, "time,head_motion,yaw,pitch\n" + "".join(rows))))
+    a = torch.tensor(angles, dtype=torch.float32)
+    circle = torch.stack([15 * a.cos(), 10 * a.sin(), torch.zeros(500)], 1)
+    torch.testing.assert_close(made[:, :3] / DEG, circle, atol=1e-3, rtol=0)
+    assert torch.equal(made[:, LAYOUT.dynamics], motion[:, LAYOUT.dynamics])
+    assert not caplog.records
+
+
+def test_turning_further_than_was_measured_is_said(tmp_path, caplog):
+    shown(talking(50), InferRun(controls=track(tmp_path, "time,yaw\n0,-15\n1,-25\n2,15\n"), head_roll=20.0))
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "head_yaw goes to 25 degrees; pictures were measured up to 15",
+        "head_roll goes to 20 degrees; pictures were measured up to 10",
+    ]
+
+
 def test_an_absolute_head_is_held_where_it_begins():
     motion = talking()
     motion[:, 0] += 0.2

@@ -16,7 +16,9 @@ from vasa.data.synthetic.dynamics import main_direction
 from vasa.inference.batch import run_list
 from vasa.inference.sweeps import steps, sweep_list
 from vasa.inference.true_sweeps import resting, true_sweep
+from vasa.metrics.controls import summarise_controls
 from vasa.metrics.sources import find_rows, read_clip
+from vasa.records import EMOTIONS
 
 
 def test_a_sweep_is_a_folder_of_videos_that_say_what_was_asked(tmp_path, picture, talking_face):
@@ -38,6 +40,49 @@ def test_a_sweep_is_a_folder_of_videos_that_say_what_was_asked(tmp_path, picture
     assert all(clip.portrait is not None and len(clip.frames) == 13 for clip in clips)
 
 
+def test_a_sweep_into_a_folder_behind_a_link_finds_its_picture(tmp_path, picture, talking_face):
+    (tmp_path / "far" / "away" / "o").mkdir(parents=True)
+    (tmp_path / "here").symlink_to(tmp_path / "far" / "away")
+    Image.fromarray(picture).save(tmp_path / "me.png")
+    words = [f"image={tmp_path / 'me.png'}", f"out={tmp_path / 'here' / 'o'}", "seconds=0.2"]
+    assert len(run_list(sweep_list(load("infer", ["sweep=head_roll", *words])), talking_face)) == 3
+
+
+def test_a_word_sweeps_its_angles_in_one_folder_from_one_start(tmp_path, picture, talking_face):
+    Image.fromarray(picture).save(tmp_path / "me.png")
+    soundfile.write(tmp_path / "a.wav", 0.3 * np.sin(np.arange(8000) / 9), 16_000)
+    files = [
+        f"{name}={tmp_path / file}" for name, file in (("image", "me.png"), ("audio", "a.wav"), ("out", "o"))
+    ]
+    made = run_list(sweep_list(load("infer", ["sweep=gaze", *files])), talking_face)
+    assert len(made) == 9 and len({video.stem for video in made}) == 9
+    asked = [read_clip(clip).asked for clip in find_rows(tmp_path / "o")["controls"]]
+    pairs = [(one["gaze_yaw"], one["gaze_pitch"]) for one in asked]
+    assert sorted(pairs) == sorted(
+        [(0, 0), *((yaw, 0) for yaw in (-20, -10, 10, 20)), *((0, pitch) for pitch in (-12, -6, 6, 12))]
+    )
+    # what an evaluation makes of them: each angle has a sweep of its own
+    seen = {**dict.fromkeys(("head_yaw", "head_pitch", "head_roll"), 0.0), "distance": 1.0}
+    seen |= dict.fromkeys(EMOTIONS, 0.0)
+    columns = [
+        {f"{name}_seen": value for name, value in {**seen, "gaze_yaw": yaw, "gaze_pitch": -pitch}.items()}
+        for yaw, pitch in pairs
+    ]
+    found = summarise_controls(asked, columns)
+    assert (found["gaze_yaw_monotony"], found["gaze_pitch_monotony"]) == pytest.approx((1, -1))
+    assert found["gaze_yaw_leak"] == pytest.approx(0, abs=1e-9) and "head_yaw_monotony" not in found
+
+
+def test_the_head_is_swept_about_each_axis():
+    asked = [values for _, values in steps("head")]
+    assert [set(values) for values in asked] == [
+        set(),
+        *[{"head_yaw"}] * 4,
+        *[{"head_pitch"}] * 2,
+        *[{"head_roll"}] * 2,
+    ]
+
+
 def test_every_judged_control_is_swept_once_with_a_start_in_common():
     labels = [label for label, _ in steps()]
     assert len(set(labels)) == len(labels) and labels[0] == "as_it_is"
@@ -47,7 +92,7 @@ def test_every_judged_control_is_swept_once_with_a_start_in_common():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["sweep=gaze", "out=o"], ["sweep=gaze_yaw"], ["sweep=gaze_yaw", "out=o", "list=a.csv"]]
+    "arguments", [["sweep=glance", "out=o"], ["sweep=gaze"], ["sweep=gaze_yaw", "out=o", "list=a.csv"]]
 )
 def test_a_sweep_needs_a_known_control_and_a_folder(arguments):
     with pytest.raises(ValueError, match="sweep"):

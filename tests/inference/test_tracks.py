@@ -69,6 +69,16 @@ BAD = [
     ("t.csv", "time,emotion\n0,joyful\n", "row 1: emotion is 'joyful'; wanted one of neutral"),
     ("t.csv", "time,happy,sad\n0,0.7,0.7\n", "row 1: emotion weights sum to 1.4"),
     ("t.csv", "time,happy,emotion\n0,0.7,sad\n", "both a column emotion and weights of happy"),
+    ("t.csv", "time,guidance.audio\n0,1\n1,-1\n", "row 2: guidance.audio is -1; wanted a number from 0 on"),
+    ("t.csv", "time,guidance.gaze\n0,nan\n", "row 1 has guidance.gaze 'nan'; wanted a finite number"),
+    ("t.csv", "time,guidance.pose\n0,1\n", "column 'guidance.pose' is unknown; wanted .*guidance.audio"),
+    ("t.csv", "time,seed\n0,1\n1,1.5\n", "row 2 has seed '1.5'; wanted a whole number from 0 to 92233"),
+    ("t.csv", "time,seed\n0,-1\n", "row 1 has seed '-1'; wanted a whole number"),
+    ("t.csv", f"time,seed\n0,{2**63}\n", f"row 1 has seed '{2**63}'; wanted a whole number"),
+    ("t.csv", "time,seed\n0,nan\n", "row 1 has seed 'nan'; wanted a whole number"),
+    ("t.csv", "time,seed\n0,inf\n", "row 1 has seed 'inf'; wanted a whole number"),
+    ("t.json", '{"time": [0], "seed": [true]}', "row 1 has seed True; wanted a whole number"),
+    ("t.json", '{"time": [0], "seed": [null]}', "row 1 has seed None; wanted a whole number"),
     ("t.csv", "time,yaw,head_yaw\n0,1,1\n", "a column twice"),
     ("t.csv", "time,yaw,yaw\n0,1,1\n", "a column twice"),
     ("t.csv", "", "is empty"),
@@ -107,3 +117,28 @@ def test_a_quote_that_never_ends_and_an_endless_number_are_one_sentence(tmp_path
     (tmp_path / "t.json").write_text('{"time": [0], "gaze_yaw": [1' + "0" * 400 + "]}")
     with pytest.raises(ValueError, match="wanted a finite number"):
         read_tracks(tmp_path / "t.json")
+
+
+def test_a_seed_stays_between_rows_and_is_exact(tmp_path):
+    content = f"time,seed\n0.5,{2**63 - 1}\n2,{2**63 - 2}\n4,7.0\n"
+    track = read_tracks(written(tmp_path, content))
+    # a window has the seed of the last row whose time lies in it: 2 s is the moment when frame 50 begins
+    for stop, seed in (
+        (1, 2**63 - 1),
+        (50, 2**63 - 1),
+        (51, 2**63 - 2),
+        (100, 2**63 - 2),
+        (101, 7),
+        (900, 7),
+    ):
+        assert track.last("seed", stop) == seed
+    rows = [{"time": 0.5, "seed": 2**63 - 1}, {"time": 2, "seed": 2**63 - 2}, {"time": 4, "seed": 7.0}]
+    same = read_tracks(written(tmp_path, json.dumps(rows), "t.json"))
+    assert same.values["seed"].tolist() == track.values["seed"].tolist()
+
+
+def test_a_windows_guidance_is_its_mean_and_a_constant_one_exactly_itself(tmp_path):
+    track = read_tracks(written(tmp_path, "time,guidance.audio,guidance.gaze\n0,0,0.3\n2,4,0.3\n"))
+    assert track.mean("guidance.audio", 0, 50) == pytest.approx(2 * 24.5 / 25)
+    assert track.mean("guidance.audio", 60, 80) == 4
+    assert [track.mean("guidance.gaze", first, first + 37) for first in range(0, 99, 11)] == [0.3] * 9

@@ -193,6 +193,62 @@ def test_controls_may_change_from_window_to_window(generator: MotionGenerator) -
     assert torch.equal(changing[:W], constant[:W]) and not torch.equal(changing[W:], constant[W:])
 
 
+def test_guidance_may_change_from_window_to_window(generator: MotionGenerator) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def track(first: int, stop: int) -> dict[str, float]:
+        asked.append((first, stop))
+        return {"audio": 2.0 if first >= W else 0.5}
+
+    sound = features(2 * W + 3)
+    changing = run(generator, sound, guidance=track)
+    assert asked == [(0, W), (W, 2 * W), (2 * W, 2 * W + 3)]
+    weak, strong = (run(generator, sound, guidance={"audio": value}) for value in (0.5, 2.0))
+    assert torch.equal(changing[:W], weak[:W]) and not torch.equal(changing[W : 2 * W], weak[W : 2 * W])
+    assert torch.equal(run(generator, sound, guidance=lambda *_: {"audio": 2.0}), strong)
+    with pytest.raises(ValueError, match="pose"):
+        run(generator, sound, guidance=lambda *_: {"pose": 1.0})
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"window_frames": 6, "lookahead_frames": 2}, {"sampler": "sde-dpm++"}]
+)
+def test_noise_may_come_from_another_generator_from_a_window_on(
+    generator: MotionGenerator, options: dict[str, int]
+) -> None:
+    """Frames before that window are the same to the bit, and one generator for all windows is one seed."""
+    sound, hop = features(3 * W), options.get("window_frames", W) - options.get("lookahead_frames", 0)
+
+    def drawn(later: int, change: int = 2 * hop) -> Tensor:
+        generators = {seed: torch.Generator().manual_seed(seed) for seed in (3, later)}
+        noise = lambda first, stop: generators[3 if stop <= change else later]  # noqa: E731
+        made = generator.generate(sound, CONTROLS, generator=noise, **options)
+        return torch.cat(list(made))
+
+    one, same, other = run(generator, sound, seed=3, **options), drawn(3), drawn(4)
+    assert torch.equal(one, same)
+    assert torch.equal(one[: 2 * hop], other[: 2 * hop])
+    assert not torch.allclose(one[2 * hop : 3 * hop], other[2 * hop : 3 * hop])
+
+
+def test_frames_drawn_again_keep_their_noise_when_the_seed_changes() -> None:
+    """A window starts from the noise that the one before had beyond the frames that it gave out."""
+    model, seen = make_model(), []
+    draw = model.sample
+    model.sample = lambda noise, *rest, **more: seen.append(noise) or draw(noise, *rest, **more)
+    seeds = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    made = MotionGenerator(model, {}, "f").generate(
+        features(12),
+        CONTROLS,
+        generator=lambda first, stop: seeds[first > 0],
+        window_frames=6,
+        lookahead_frames=2,
+    )
+    list(made)
+    fresh = torch.randn(4, E, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(seen[1][0], torch.cat([seen[0][0, 4:], fresh]))
+
+
 def test_many_clips_at_once_equal_one_by_one(generator: MotionGenerator) -> None:
     sounds = torch.stack([features(2 * W + 3), features(2 * W + 3).flip(0)])
     seeds = [torch.Generator().manual_seed(s) for s in (1, 2)]

@@ -1,11 +1,11 @@
 """Everything that is asked of one performance, frame by frame: constants from the options, tracks in their
-place; and what the motion model is asked of it.
+place; what the motion model is asked of it, and from which noise and under which guidance.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from vasa.inference.config import InferRun
 from vasa.inference.controls import RANGES, Emotion, check, conditions, emotion_weights, is_unasked
-from vasa.inference.tracks import EMOTION, ControlTracks, read_tracks
+from vasa.inference.noise import SeedTrack
+from vasa.inference.tracks import EMOTION, GUIDANCE, SEED, ControlTracks, read_tracks
+from vasa.motion.windows import GuidanceTrack
 from vasa.records import VIDEO_FPS, Conditions
 
 CONDITIONED = ("gaze_yaw", "gaze_pitch", "distance", EMOTION)
@@ -28,19 +30,42 @@ for broad strokes and the edits add what lies between these and the track.
 
 
 class Asked:
-    """constants: every control of RANGES (None: as the model makes it), in inside units."""
+    """constants: every control of RANGES (None: as the model makes it), in inside units. guidance: strengths
+    that are given, by condition.
+    """
 
     def __init__(
         self,
         constants: dict[str, float | None],
         emotion: Emotion,
         tracks: ControlTracks | None = None,
+        seed: int = 0,
+        guidance: Mapping[str, float] | None = None,
     ) -> None:
         for name, value in constants.items():
             if value is not None:
                 check(name, value)
         self._constants, self._emotion, self._said = constants, emotion_weights(emotion), emotion
         self._tracks = tracks or ControlTracks(np.zeros(1), {})
+        self._seed, self._guidance = seed, dict(guidance or {})
+
+    @property
+    def seed(self) -> int | SeedTrack:
+        """Of the noise that motion is drawn from: one, or the latest in a window where there is a track."""
+        if not self.varies(SEED):
+            return self._seed
+        return lambda first, stop: self._tracks.last(SEED, stop)
+
+    @property
+    def guidance(self) -> Mapping[str, float] | GuidanceTrack:
+        """Strengths that are given: constants, or of every window, means of their tracks over it."""
+        tracked = {column: name for column, name in GUIDANCE.items() if self.varies(column)}
+        if not tracked:
+            return self._guidance
+        return lambda first, stop: {
+            **self._guidance,
+            **{name: self._tracks.mean(column, first, stop) for column, name in tracked.items()},
+        }
 
     def varies(self, *names: str) -> bool:
         """Whether a track is given for one of these controls."""
@@ -49,6 +74,12 @@ class Asked:
     def constant(self, name: str) -> float | None:
         """What the options say, or None where a track says otherwise."""
         return None if self.varies(name) else self._constants[name]
+
+    def most(self, name: str) -> float:
+        """How far a control is asked to go from 0 at any time; 0 where it is left to the model."""
+        if self.varies(name):
+            return float(np.abs(self._tracks.values[name]).max())
+        return abs(self._constants[name] or 0.0)
 
     def at(self, name: str, first: int, stop: int) -> Tensor:
         """What is asked of frames first .. stop - 1: (t,), emotion (t, 8)."""
@@ -97,4 +128,24 @@ def asked_of(options: InferRun) -> Asked:
         value = getattr(options, name)
         constants[name] = math.radians(value) if allowed.is_angle else value
     tracks = None if options.controls is None else read_tracks(options.controls)
-    return Asked(constants, options.emotion, tracks)
+    if tracks is not None:
+        _check_is_drawn(options, tracks)
+    return Asked(constants, options.emotion, tracks, options.seed, options.guidance.as_dict())
+
+
+def _check_is_drawn(options: InferRun, tracks: ControlTracks) -> None:
+    """Raises: ValueError for a column of how motion is drawn where none is, or none is drawn so."""
+    guided = [column for column in GUIDANCE if column in tracks]
+    drawn = [*guided, *(column for column in (SEED,) if column in tracks)]
+    for option in ("driving", "motion"):
+        given = getattr(options, option)
+        if drawn and given is not None:
+            raise ValueError(
+                f"controls={options.controls} has a column {drawn[0]}, but the motion is that of "
+                f"{option}={given} and none is generated; leave one of the two out."
+            )
+    if guided and options.fast:
+        raise ValueError(
+            f"controls={options.controls} has a column {guided[0]}, but guidance is part of the weights of "
+            "the motion model of few steps; leave out the column, or fast=true."
+        )

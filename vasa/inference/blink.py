@@ -10,6 +10,7 @@ from torch import Tensor
 from vasa.face.space import FaceSpace
 from vasa.inference.asked import Asked
 from vasa.inference.follow import LIDS
+from vasa.inference.noise import SeededNoise
 from vasa.inference.slow import SlowPart
 from vasa.records import VIDEO_FPS
 
@@ -26,15 +27,16 @@ RESTS_S, REST_WIDTH = 1.0, 0.05
 
 
 class BlinkEdit:
-    """An ``Edit`` of the lids. seed: of when and how long blinks that are added come.
+    """An ``Edit`` of the lids. When and how long blinks that are added come is the asked seed's.
 
     A balance grows with the asked rate and a blink takes one from it. One that the model makes stays if the
     balance is above a half of one; above a limit drawn anew each time, around one, a blink is added.
     """
 
-    def __init__(self, face: FaceSpace, asked: Asked, seed: int) -> None:
+    def __init__(self, face: FaceSpace, asked: Asked) -> None:
         self._face, self._asked = face, asked
-        self._random = torch.Generator().manual_seed(seed)
+        self._noise = SeededNoise(asked.seed)
+        self._random = self._noise(0, 1)
         self._slow = SlowPart(RESTS_S, REST_WIDTH)
         self._balance, self._limit = self._drawn(0, 1), 1.0
         self._opening = self._inside = False  # in the middle of a blink that is opened, that stays
@@ -42,6 +44,7 @@ class BlinkEdit:
         self._free = 0  # first frame at which the next may begin
 
     def __call__(self, motion: Tensor, first: int) -> Tensor:
+        self._random = self._noise(first, first + len(motion))
         controls = self._face.controls(motion).clone()
         lids = controls[:, LIDS]
         rest = self._slow(lids, (lids.mean(1) < IS_ONE).to(lids))

@@ -4,6 +4,7 @@ line; radians inside.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,13 @@ SWEEPS: dict[str, tuple[float | str, ...]] = {
     "emotion": ("happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"),
 }
 """What can be swept, and the values beside the default that it is given."""
+SWEPT_TOGETHER = {
+    "gaze": ("gaze_yaw", "gaze_pitch"),
+    "head": ("head_yaw", "head_pitch", "head_roll"),
+}
+"""Words for several sweeps in one folder, with one start in common."""
+MAX_SEED = 2**63 - 1
+"""The largest that every library's generator takes."""
 ONLY = ("all", "pose", "dynamics")
 KEPT = ("head", "eyes", "brows")
 
@@ -39,6 +47,16 @@ class GuidanceOverride:
         """Those that were given."""
         given = {name: getattr(self, name) for name in ("audio", "gaze", "distance", "emotion")}
         return {name: value for name, value in given.items() if value is not None}
+
+    def __post_init__(self) -> None:
+        for name, value in self.as_dict().items():
+            check_guidance(name, value)
+
+
+def check_guidance(name: str, value: float) -> None:
+    """Raises: ValueError for a strength of guidance on a condition that is negative or not finite."""
+    if not 0 <= value < math.inf:  # false for NaN too
+        raise ValueError(f"guidance.{name} is {value:g}; wanted a number from 0 on, such as 0.5.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -84,9 +102,10 @@ class VideoOptions:
     background: str = "carried"
 
     # Controls that change with time, the head and the lids (docs/controls.md)
-    controls: Path | None = (
-        None  # .csv or .json of times and values; its columns replace options of that name
-    )
+
+    # .csv or .json of times and values; its columns replace options of that name, also seed and those of
+    # guidance
+    controls: Path | None = None
     head_motion: float = 1.0  # share of the head's own movement that is kept, 0 (still) to 2
     head_yaw: float = 0.0  # degrees that the head is turned by; > 0 to the viewer's right
     head_pitch: float = 0.0  # degrees; > 0 up
@@ -106,7 +125,7 @@ class VideoOptions:
     save_motion: bool = False  # writes the motion beside the video: .motion.safetensors
     motion_csv: bool = False  # writes it as a table: .motion.csv
 
-    seed: int = 0  # of everything random
+    seed: int = 0  # of everything random, 0 to 2**63 - 1
     steps: int | None = None  # sampling steps; None: the checkpoint's
     guidance: GuidanceOverride = field(default_factory=GuidanceOverride)
     size: int = 512  # px, largest side of the video; smaller faces keep their own resolution
@@ -127,6 +146,8 @@ class VideoOptions:
             raise ValueError(f"head_range is {self.head_range:g} degrees; wanted 1 to 90.")
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps is {self.steps}; wanted at least 1.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ValueError(f"seed is {self.seed}; wanted a whole number from 0 to {MAX_SEED}.")
         if not 0.04 <= self.seconds <= 3600:
             raise ValueError(f"seconds is {self.seconds}; wanted 0.04 to 3600.")
         self._check_editing()
@@ -164,9 +185,9 @@ class InferRun(VideoOptions):
     # beside the list holds for every row that does not say otherwise.
     list: Path | None = None
     out: Path | None = None  # folder of the list's videos; None: the list's own
-    sweep: str | None = (
-        None  # one control at several values instead of one video, into out (docs/controls.md)
-    )
+    # one control at several values instead of one video, into out (docs/controls.md); gaze and head: each of
+    # their angles
+    sweep: str | None = None
     workers: int = 1  # processes that make the videos of a list at once
     batch_frames: int = 8  # frames rendered at once; fewer are filled up, so that a frame never depends on it
     # CPU threads of torch in each process: a frame is too small to gain much from more, and on a busy machine
@@ -191,8 +212,10 @@ class InferRun(VideoOptions):
             raise ValueError(f"out={self.out} comes without a list; name the one video by output=.")
 
     def _check_sweep(self) -> None:
-        if self.sweep not in SWEEPS:
-            raise ValueError(f"sweep is {self.sweep!r}; wanted one of {', '.join(SWEEPS)}.")
+        if self.sweep not in (*SWEEPS, *SWEPT_TOGETHER):
+            raise ValueError(
+                f"sweep is {self.sweep!r}; wanted one of {', '.join((*SWEEPS, *SWEPT_TOGETHER))}."
+            )
         if self.list is not None or self.output is not None or self.out is None:
             raise ValueError(f"sweep={self.sweep} makes a folder of videos; name it by out=, and no other.")
 

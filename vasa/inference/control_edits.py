@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from vasa.face.space import FaceSpace
 from vasa.inference.asked import Asked
 from vasa.inference.blink import BlinkEdit
-from vasa.inference.config import InferRun
+from vasa.inference.config import SWEEPS, InferRun
 from vasa.inference.edits import Edit
 from vasa.inference.follow import DistanceEdit, GazeEdit, MoodEdit
 from vasa.inference.generation import Portrait
-from vasa.inference.head_edits import HeadEdit
+from vasa.inference.head_edits import TURNS, HeadEdit
 from vasa.inference.tracks import EMOTION
+
+log = logging.getLogger(__name__)
 
 WANDERING_DEG, FREE_DEG = 12.0, 90.0
 """Head range of generated motion, and of motion that is somebody's own, which shall not be held back."""
@@ -23,6 +26,7 @@ def edits_for(options: InferRun, asked: Asked, face: FaceSpace, portrait: Portra
     track, and gaze where it is not asked for, the motion model alone is trusted with what it is asked; where
     motion is no model's, moods are added to it.
     """
+    _warn_of_turns(asked)
     relative = options.pose == "relative"
     home = None
     framing = 0.0
@@ -42,5 +46,20 @@ def edits_for(options: InferRun, asked: Asked, face: FaceSpace, portrait: Portra
     if asked.varies(EMOTION) or not generated:
         edits.append(MoodEdit(face, asked, generated))
     if asked.varies("blink_rate") or asked.constant("blink_rate") is not None:
-        edits.append(BlinkEdit(face, asked, options.seed))
+        edits.append(BlinkEdit(face, asked))
     return edits
+
+
+def _warn_of_turns(asked: Asked) -> None:
+    """Says how far a head was turned where its pictures were measured, if it shall turn further."""
+    for name in TURNS:
+        measured = max(float(value) for value in SWEEPS[name])
+        wanted = math.degrees(asked.most(name))
+        if wanted > measured + 1e-6:
+            log.warning(
+                "%s goes to %.3g degrees; pictures were measured up to %.3g: what turns into sight further "
+                "on is in no portrait, and tears (docs/editing.md).",
+                name,
+                wanted,
+                measured,
+            )

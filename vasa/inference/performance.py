@@ -24,6 +24,7 @@ from vasa.inference.edits import Edit
 from vasa.inference.face_video import FaceVideo
 from vasa.inference.generation import Generation, Portrait
 from vasa.inference.motion_files import CSV_ENDING, ENDING, MotionRecorder, SavedMotion, write_table
+from vasa.inference.noise import first_seed
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.portrait import read_picture
 from vasa.inference.regions import Endless, Only, Regions
@@ -145,9 +146,9 @@ def _performed(
         distance=distance,
         edits=edits,
         pose=options.pose,
-        seed=options.seed,
+        seed=asked.seed,
         steps=options.steps,
-        guidance=options.guidance.as_dict(),
+        guidance=asked.guidance,
         batch_frames=options.batch_frames,
     )
 
@@ -186,9 +187,8 @@ def _dubbed(
     waveform, rate_hz = sound
     assert waveform is not None
     samples = check_waveform(waveform, rate_hz)
-    guidance = options.guidance.as_dict()
     wanted = asked.conditions(face.motion.config.sampler.neutral)
-    motion = face.speak(samples, rate_hz, wanted, options.seed, options.steps, guidance)
+    motion = face.speak(samples, rate_hz, wanted, asked.seed, options.steps, asked.guidance)
     still = replace(source.portrait, motion=torch.zeros_like(source.portrait.motion))
     distance = asked.constant("distance") or 1.0
     edits = [
@@ -196,7 +196,7 @@ def _dubbed(
         *edits_for(options, asked, face.face, still),
     ]
     num_frames = frames_for(len(samples), rate_hz)
-    return dub(face, source, motion, num_frames, options.kept, edits, recorder, options.seed)
+    return dub(face, source, motion, num_frames, options.kept, edits, recorder, first_seed(asked.seed))
 
 
 def _from_file(

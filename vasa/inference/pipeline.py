@@ -36,12 +36,13 @@ from vasa.inference.controls import AUTO, Emotion, conditions
 from vasa.inference.edits import Edit
 from vasa.inference.features import feature_chunks
 from vasa.inference.generation import Generation, Portrait
+from vasa.inference.noise import SeededNoise, SeedTrack, first_seed
 from vasa.inference.paste import Surround
 from vasa.inference.portrait import read_picture
 from vasa.inference.rendering import full_batches, to_frames
 from vasa.inference.retarget import Retargeter
 from vasa.motion.config import MotionConfig
-from vasa.motion.windows import ConditionTrack, MotionGenerator
+from vasa.motion.windows import ConditionTrack, GuidanceTrack, MotionGenerator, NoiseTrack
 from vasa.preprocess.align import FaceAligner, FoundFace, whole_frame
 from vasa.preprocess.crop import cut
 from vasa.preprocess.plate import Backdrop
@@ -65,10 +66,10 @@ class MotionSource(Protocol):
         features: Iterator[Tensor],
         conditions: Conditions | ConditionTrack,
         *,
-        generator: torch.Generator,
+        generator: torch.Generator | NoiseTrack,
         num_frames: int,
         steps: int | None,
-        guidance: Mapping[str, float] | None,
+        guidance: Mapping[str, float] | GuidanceTrack | None,
     ) -> Iterator[Tensor]: ...
 
 
@@ -213,9 +214,9 @@ class TalkingFace:
         emotion: Emotion = AUTO,
         keep_expression: float = 1.0,
         pose: str = "relative",
-        seed: int = 0,
+        seed: int | SeedTrack = 0,
         steps: int | None = None,
-        guidance: Mapping[str, float] | None = None,
+        guidance: Mapping[str, float] | GuidanceTrack | None = None,
         size: int = 512,
         batch_frames: int = 8,
         allow_centre_crop: bool = False,
@@ -229,10 +230,11 @@ class TalkingFace:
         waveform: (N,) at ``sample_rate`` Hz, or what else ``audio.check_waveform`` takes. gaze_yaw,
         gaze_pitch: radians, of the eyes relative to the head. distance: 1 keeps the portrait's framing.
         emotion: a name or weights of several, "none" or "auto" (see ``controls.conditions``).
-        keep_expression, background: see ``prepare``. pose: see ``retarget.Retargeter``. steps, guidance: None
-        takes the checkpoint's. batch_frames: frames rendered at once, always as many; it changes speed and
-        memory, and the video by a grey level at most. edits: applied in order to the portrait's motion.
-        asked: what the motion model is asked for in place of gaze, distance and emotion, also by the window.
+        keep_expression, background: see ``prepare``. pose: see ``retarget.Retargeter``. seed, guidance: one
+        for the whole video, or asked anew for every window of motion. steps, guidance: None takes the
+        checkpoint's. batch_frames: frames rendered at once, always as many; it changes speed and memory, and
+        the video by a grey level at most. edits: applied in order to the portrait's motion. asked: what the
+        motion model is asked for in place of gaze, distance and emotion, also by the window.
         Result: an iterable of uint8 (H, W, 3) RGB frames, 25 a second.
 
         Raises: ValueError, FileNotFoundError.
@@ -249,26 +251,29 @@ class TalkingFace:
         motion = self.speak(samples, sample_rate, wanted, seed, steps, guidance)
         retarget = Retargeter(self.face, portrait.motion, pose, distance)
         num_frames = frames_for(len(samples), sample_rate)
-        return self.perform(portrait, motion, num_frames, [retarget, *edits], seed, batch_frames)
+        edits = [retarget, *edits]
+        return self.perform(portrait, motion, num_frames, edits, first_seed(seed), batch_frames)
 
     def speak(
         self,
         samples: np.ndarray,
         sample_rate: int,
         wanted: Conditions | ConditionTrack,
-        seed: int = 0,
+        seed: int | SeedTrack = 0,
         steps: int | None = None,
-        guidance: Mapping[str, float] | None = None,
+        guidance: Mapping[str, float] | GuidanceTrack | None = None,
     ) -> Iterator[Tensor]:
-        """Raw motion (t, E) that the motion model makes of a checked waveform (N,); nobody's yet."""
-        num_frames = frames_for(len(samples), sample_rate)
+        """Raw motion (t, E) that the motion model makes of a checked waveform (N,); nobody's yet. What
+        guidance does not name has the checkpoint's.
+        """
+        num_frames, own = frames_for(len(samples), sample_rate), self.motion.config.sampler.guidance.as_dict()
         return self.motion.generate(
             feature_chunks(self.speech, samples, sample_rate, num_frames),
             wanted,
-            generator=torch.Generator().manual_seed(seed),
+            generator=SeededNoise(seed) if callable(seed) else torch.Generator().manual_seed(seed),
             num_frames=num_frames,
             steps=steps,
-            guidance={**self.motion.config.sampler.guidance.as_dict(), **guidance} if guidance else None,
+            guidance=_completed(guidance, own) if guidance else None,
         )
 
     def perform(
@@ -332,3 +337,12 @@ class TalkingFace:
                     )
                 timings["motion_s"] += time.perf_counter() - started
             yield chunk
+
+
+def _completed(
+    guidance: Mapping[str, float] | GuidanceTrack, own: Mapping[str, float]
+) -> Mapping[str, float] | GuidanceTrack:
+    """Guidance in which the checkpoint's ``own`` stands where it names nothing."""
+    if callable(guidance):
+        return lambda first, stop: {**own, **guidance(first, stop)}
+    return {**own, **guidance}

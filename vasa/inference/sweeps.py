@@ -1,5 +1,5 @@
 """Sweeps: one portrait and one sound with one control at several values, all else equal; what measuring a
-control needs.
+control needs. Several controls may be swept in one folder, each from the same start.
 
 ``sweep_list`` makes the list for anybody's portrait, ``rows`` for a clip of an evaluation.
 """
@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from vasa.inference.config import SWEEPS, InferRun
+from vasa.inference.config import SWEEPS, SWEPT_TOGETHER, InferRun
 from vasa.inference.controls import RANGES
 from vasa.inference.jobs import Job, job_of, write_jobs
 
@@ -19,10 +19,11 @@ AS_IT_IS = "as_it_is"
 
 
 def steps(control: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """(label, options) of the videos of a sweep, or of every sweep that a judge of short clips can read;
-    first the one for which nothing is asked, which the others are held to.
+    """(label, options) of the videos of a sweep, of the sweeps that a word stands for, or of every one that a
+    judge of short clips can read; first the one for which nothing is asked, which the others are held to.
     """
-    swept = [control] if control else [name for name in SWEEPS if name != "blink_rate"]
+    judged = tuple(name for name in SWEEPS if name != "blink_rate")
+    swept = SWEPT_TOGETHER.get(control, (control,)) if control else judged
     found: list[tuple[str, dict[str, Any]]] = [(AS_IT_IS, {})]
     for name in swept:
         for value in SWEEPS[name]:
@@ -39,7 +40,8 @@ def sweep_list(config: InferRun) -> InferRun:
     assert config.sweep is not None and config.out is not None
     config.out.mkdir(parents=True, exist_ok=True)
     files = {name: getattr(config, name) for name in ("image", "audio") if getattr(config, name) is not None}
-    named = {name: os.path.relpath(path, config.out) for name, path in files.items()}
+    # through links, as the system itself goes up from a folder
+    named = {name: os.path.relpath(path.resolve(), config.out.resolve()) for name, path in files.items()}
     jobs = [
         job_of({"name": label, "row": ROW, "group": label, **named, **values})
         for label, values in steps(config.sweep)

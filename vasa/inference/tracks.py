@@ -8,11 +8,15 @@ Columns: ``time`` in seconds, then any of the controls of ``controls.RANGES`` (a
 and roll are short for head_yaw, head_pitch and head_roll), and ``emotion``, a name or a mixture, or a column
 of weights for each emotion that is named. JSON: an object of lists, or a list of objects, of the same names.
 Between rows values go in straight lines; before the first and after the last they stay.
+
+Two kinds of column are not of what is shown but of how motion is drawn, window by window:
+``guidance.audio`` and the like, strengths from 0 on, and ``seed``, whole numbers that stay between rows.
 """
 
 from __future__ import annotations
 
 import csv
+import decimal
 import io
 import json
 import math
@@ -25,10 +29,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vasa.inference.config import MAX_SEED, check_guidance
 from vasa.inference.controls import RANGES, check, emotion_weights
+from vasa.motion.config import GUIDED
 from vasa.records import EMOTIONS, VIDEO_FPS
 
-TIME, EMOTION = "time", "emotion"
+TIME, EMOTION, SEED = "time", "emotion", "seed"
+GUIDANCE = {f"guidance.{name}": name for name in GUIDED}
+"""Column -> condition."""
 ALIASES = {"yaw": "head_yaw", "pitch": "head_pitch", "roll": "head_roll"}
 MAX_ROWS = 1_000_000
 """Eleven hours of a row a frame."""
@@ -36,7 +44,9 @@ MAX_ROWS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ControlTracks:
-    """times_s (N,), rising. values: control -> (N,), radians inside; emotion -> (N, 8) weights."""
+    """times_s (N,), rising. values: control -> (N,), radians inside; emotion -> (N, 8) weights; column of
+    guidance -> (N,); seed -> (N,) int64.
+    """
 
     times_s: np.ndarray
     values: Mapping[str, np.ndarray]
@@ -50,6 +60,16 @@ class ControlTracks:
         columns = track[:, None] if track.ndim == 1 else track
         found = np.stack([np.interp(seconds, self.times_s, column) for column in columns.T], 1)
         return torch.from_numpy(found.reshape(len(frames), *track.shape[1:])).float()
+
+    def mean(self, name: str, first: int, stop: int) -> float:
+        """Of a column over frames first .. stop - 1; where it is constant exactly its value."""
+        values = np.interp(np.arange(first, stop) / VIDEO_FPS, self.times_s, self.values[name])
+        return float(values[0] + (values - values[0]).mean())
+
+    def last(self, name: str, stop: int) -> int:
+        """What a column of whole numbers says when frame ``stop`` begins, that moment left out."""
+        row = int(np.searchsorted(self.times_s, stop / VIDEO_FPS)) - 1
+        return int(self.values[name][max(row, 0)])
 
 
 def read_tracks(path: Path) -> ControlTracks:
@@ -134,7 +154,7 @@ def _tracks(columns: Mapping[str, Sequence[Any]]) -> ControlTracks:
     columns = dict(zip(names, columns.values(), strict=True))
     if TIME not in columns:
         raise ValueError(f"there is no column {TIME}; wanted seconds in it, rising.")
-    known = [TIME, EMOTION, *RANGES, *EMOTIONS]
+    known = [TIME, EMOTION, *RANGES, *EMOTIONS, *GUIDANCE, SEED]
     for name in columns:
         if name not in known:
             raise ValueError(f"column {name!r} is unknown; wanted some of {', '.join(known)}.")
@@ -145,6 +165,9 @@ def _tracks(columns: Mapping[str, Sequence[Any]]) -> ControlTracks:
     if len(columns) == 1:
         raise ValueError(f"there is no column but {TIME}; wanted a control such as gaze_yaw.")
     values = {name: _numbers(name, columns[name]) for name in RANGES if name in columns}
+    values |= {name: _numbers(name, columns[name]) for name in GUIDANCE if name in columns}
+    if SEED in columns:
+        values[SEED] = np.array([_seed(row, cell) for row, cell in enumerate(columns[SEED], 1)], np.int64)
     weights = {name: _numbers(name, columns[name]) for name in EMOTIONS if name in columns}
     if EMOTION in columns and weights:
         raise ValueError(
@@ -172,12 +195,14 @@ def _numbers(name: str, cells: Sequence[Any]) -> np.ndarray:
     found = np.empty(len(cells))
     for row, cell in enumerate(cells, 1):
         value = _number(name, row, cell)
-        if name in RANGES:
-            value = math.radians(value) if RANGES[name].is_angle else value
-            try:
+        try:
+            if name in RANGES:
+                value = math.radians(value) if RANGES[name].is_angle else value
                 check(name, value)
-            except ValueError as error:
-                raise ValueError(f"row {row}: {error}") from error
+            elif name in GUIDANCE:
+                check_guidance(GUIDANCE[name], value)
+        except ValueError as error:
+            raise ValueError(f"row {row}: {error}") from error
         found[row - 1] = value
     return found
 
@@ -190,6 +215,17 @@ def _number(name: str, row: int, cell: Any) -> float:
     if not math.isfinite(value):
         raise ValueError(f"row {row} has {name} {cell!r}; wanted a finite number.")
     return value
+
+
+def _seed(row: int, cell: Any) -> int:
+    """Exactly, also where a float would round it."""
+    try:
+        value = decimal.Decimal(str(cell).strip())
+        if 0 <= value <= MAX_SEED and value == int(value):
+            return int(value)
+    except decimal.InvalidOperation:
+        pass  # no number, or NaN
+    raise ValueError(f"row {row} has {SEED} {cell!r}; wanted a whole number from 0 to {MAX_SEED}.")
 
 
 def _mixtures(cells: Sequence[Any]) -> np.ndarray:

@@ -6,7 +6,7 @@ audio files, speech encoder or face: features come in, raw motion goes out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ from vasa.records import Conditions, MotionLayout
 KIND = "motion"
 ConditionTrack = Callable[[int, int], Conditions]
 """(first, stop) -> the controls (1, ...) of frames first .. stop - 1, for controls that change with time."""
+GuidanceTrack = Callable[[int, int], Mapping[str, float]]
+"""(first, stop) -> strengths by condition of the window that gives out frames first .. stop - 1."""
+NoiseTrack = Callable[[int, int], torch.Generator]
+"""(first, stop) -> what draws that window's new noise: the same generator while its noise shall go on."""
 
 
 class MotionGenerator:
@@ -62,10 +66,10 @@ class MotionGenerator:
         features: Tensor | Iterable[Tensor],
         conditions: Conditions | ConditionTrack | None = None,
         *,
-        generator: torch.Generator,
+        generator: torch.Generator | NoiseTrack,
         num_frames: int | None = None,
         steps: int | None = None,
-        guidance: Mapping[str, float] | None = None,
+        guidance: Mapping[str, float] | GuidanceTrack | None = None,
         sampler: str | None = None,
         window_frames: int | None = None,
         lookahead_frames: int | None = None,
@@ -76,17 +80,22 @@ class MotionGenerator:
         features: (T, A) raw audio features at 25 fps, or an iterator of such chunks of any lengths: how they
         are cut does not change the result. conditions: controls (1, ...) for the whole call, or asked anew
         for every window; None of a field is its null condition. generator: the one source of randomness, on
-        the CPU so that a seed means the same motion on every device. num_frames: how many frames to make
-        (default: as many as there are features); beyond the features the model hears nothing, features
-        beyond it are ignored. steps, guidance, sampler, window_frames, lookahead_frames: see
-        ``SamplerConfig``; default to the checkpoint's. Shorter windows answer sooner and cost more.
+        the CPU so that a seed means the same motion on every device; or asked anew for every window, whose
+        new noise it draws: frames that are drawn again keep the noise that they had. guidance: strengths, 0
+        of what is not named; or asked anew for every window. num_frames: how many frames to make (default:
+        as many as there are features); beyond the features the model hears nothing, features beyond it are
+        ignored. steps, guidance, sampler, window_frames, lookahead_frames: see ``SamplerConfig``; default to
+        the checkpoint's. Shorter windows answer sooner and cost more.
+
+        Raises: ValueError; of guidance that is asked anew when its window is drawn.
         """
         if num_frames is not None and num_frames < 1:
             raise ValueError(f"num_frames={num_frames}; wanted at least 1.")
         chunks = [features] if isinstance(features, Tensor) else features
         batched = (chunk[None] for chunk in chunks)
         drawing = self._drawing(steps, guidance, sampler, window_frames, lookahead_frames)
-        return (m[0] for m in self._windows(batched, conditions, [generator], num_frames, drawing))
+        track = guidance if callable(guidance) else None
+        return (m[0] for m in self._windows(batched, conditions, [generator], num_frames, drawing, track))
 
     def generate_many(
         self,
@@ -113,29 +122,28 @@ class MotionGenerator:
     def _drawing(
         self,
         steps: int | None,
-        guidance: Mapping[str, float] | None,
+        guidance: Mapping[str, float] | GuidanceTrack | None,
         sampler: str | None,
         window_frames: int | None,
         lookahead_frames: int | None,
     ) -> SamplerConfig:
-        """The checkpoint's settings with what is asked for in their place. Raises: ValueError."""
+        """The checkpoint's settings with what is asked for in their place, but for guidance that changes.
+        Raises: ValueError.
+        """
         own = self.config.sampler
         if own.baked and not (
             steps in (None, own.steps) and guidance is None and sampler in (None, own.name)
         ):
+            said = "a track" if callable(guidance) else guidance
             raise ValueError(
-                f"steps={steps}, guidance={guidance} are asked of a motion model that learned to make in "
+                f"steps={steps}, guidance={said} are asked of a motion model that learned to make in "
                 f"{own.steps} steps what {own.guidance.as_dict()} made of its teacher; leave them out, "
                 "or use the teacher."
             )
-        if unknown := sorted(set(guidance or ()) - set(GUIDED)):
-            raise ValueError(f"guidance names {unknown}; wanted some of {list(GUIDED)}.")
         drawing = SamplerConfig(
             name=own.name if sampler is None else sampler,
             steps=own.steps if steps is None else steps,
-            guidance=own.guidance
-            if guidance is None
-            else GuidanceConfig(**(dict.fromkeys(GUIDED, 0.0) | dict(guidance))),
+            guidance=own.guidance if guidance is None or callable(guidance) else _strengths(guidance),
             window_frames=window_frames or own.window_frames,
             lookahead_frames=own.lookahead_frames if lookahead_frames is None else lookahead_frames,
             neutral=own.neutral,
@@ -150,9 +158,10 @@ class MotionGenerator:
         self,
         chunks: Iterable[Tensor],
         controls: Conditions | ConditionTrack | None,
-        generators: list[torch.Generator],
+        generators: Sequence[torch.Generator | NoiseTrack],
         num_frames: int | None,
         drawing: SamplerConfig,
+        guidance: GuidanceTrack | None = None,
     ) -> Iterator[Tensor]:
         """Raw motion (B, t, E), window by window."""
         model, device, batch = self.model, self.device, len(generators)
@@ -165,7 +174,10 @@ class MotionGenerator:
         past_audio = torch.zeros(batch, K, model.audio_dim, device=device)
         noise, made = torch.zeros(batch, 0, E), 0
         for audio, heard, count in self._feature_windows(chunks, batch, num_frames, drawing):
-            asked = controls(made, made + count) if callable(controls) else controls or self.defaults
+            frames = (made, made + count)
+            asked = controls(*frames) if callable(controls) else controls or self.defaults
+            drawn_by = [g if isinstance(g, torch.Generator) else g(*frames) for g in generators]
+            strengths = drawing.guidance if guidance is None else _strengths(guidance(*frames))
             window = WindowConditions(
                 audio=audio,
                 has_audio=(torch.arange(W, device=device) < heard).expand(batch, W),
@@ -174,7 +186,7 @@ class MotionGenerator:
                 has_history=torch.full((batch,), made > 0, device=device),
                 **from_controls(model.normalizer.normalise_conditions(asked.to(device)), batch, device),
             )
-            fresh = [torch.randn(W - noise.shape[1], E, generator=g) for g in generators]
+            fresh = [torch.randn(W - noise.shape[1], E, generator=g) for g in drawn_by]
             noise = torch.cat([noise, torch.stack(fresh)], 1)  # frames drawn again start from the same noise
             for name in self.unlearned:
                 window = without(window, name)
@@ -182,9 +194,9 @@ class MotionGenerator:
                 noise.to(device),
                 window,
                 steps=drawing.steps,
-                guidance={} if drawing.baked else drawing.guidance.as_dict(),
+                guidance={} if drawing.baked else strengths.as_dict(),
                 sampler=drawing.name,
-                generators=generators,
+                generators=drawn_by,
             )[:, :count]
             noise = noise[:, count:]
             known = min(made + count, K)
@@ -231,6 +243,13 @@ class MotionGenerator:
                 "audio features hold NaN or infinite values; wanted finite ones: check the recording."
             )
         return self.model.normalizer.normalise_audio(chunk.to(self.device))
+
+
+def _strengths(given: Mapping[str, float]) -> GuidanceConfig:
+    """Guidance by condition; 0 of what is not named. Raises: ValueError."""
+    if unknown := sorted(set(given) - set(GUIDED)):
+        raise ValueError(f"guidance names {unknown}; wanted some of {list(GUIDED)}.")
+    return GuidanceConfig(**(dict.fromkeys(GUIDED, 0.0) | dict(given)))
 
 
 def save_motion(
