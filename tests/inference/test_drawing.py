@@ -112,7 +112,7 @@ def test_a_seed_that_changes_is_heard_from_the_window_of_its_time_on(drawing_fac
 
 
 def test_a_video_with_other_lips_has_tracks_too(drawing_face, files):
-    common = {"image": files / "film.mp4", "keep": "eyes"}
+    common = {"image": files / "film.mp4", "keep": "brows"}
     one, same, other = (
         motion_of(drawing_face, files, track, **common)
         for track in (None, "time,seed,guidance.audio\n0,0,0.7\n", "time,seed,guidance.audio\n0,0,5\n")

@@ -44,8 +44,12 @@ def test_a_sweep_into_a_folder_behind_a_link_finds_its_picture(tmp_path, picture
     (tmp_path / "far" / "away" / "o").mkdir(parents=True)
     (tmp_path / "here").symlink_to(tmp_path / "far" / "away")
     Image.fromarray(picture).save(tmp_path / "me.png")
-    words = [f"image={tmp_path / 'me.png'}", f"out={tmp_path / 'here' / 'o'}", "seconds=0.2"]
-    assert len(run_list(sweep_list(load("infer", ["sweep=head_roll", *words])), talking_face)) == 3
+    soundfile.write(tmp_path / "a.wav", 0.3 * np.sin(np.arange(4000) / 9), 16_000)
+    words = ["sweep=head_roll", f"out={tmp_path / 'here' / 'o'}", f"image={tmp_path / 'me.png'}"]
+    with pytest.raises(ValueError, match="sweep=head_roll comes without audio; add audio=FILE"):
+        sweep_list(load("infer", words))
+    made = run_list(sweep_list(load("infer", [*words, f"audio={tmp_path / 'a.wav'}"])), talking_face)
+    assert len(made) == 3
 
 
 def test_a_word_sweeps_its_angles_in_one_folder_from_one_start(tmp_path, picture, talking_face):

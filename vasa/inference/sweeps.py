@@ -10,6 +10,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from vasa.face.volumetric.person import PERSON_FILE
 from vasa.inference.config import SWEEPS, SWEPT_TOGETHER, InferRun
 from vasa.inference.controls import RANGES
 from vasa.inference.jobs import Job, job_of, write_jobs
@@ -36,8 +37,13 @@ def sweep_list(config: InferRun) -> InferRun:
     """Writes the list of ``config.sweep`` into ``config.out`` and gives back the run that makes its videos.
 
     They go into its folder ``controls``, with job files that ``scripts/eval.py metrics=[controls]`` reads.
+    Raises: ValueError where there is no picture or no sound.
     """
     assert config.sweep is not None and config.out is not None
+    is_ours = (config.checkpoint / PERSON_FILE).is_file()  # whom the checkpoint was made for is shown
+    for name in ("audio",) if is_ours else ("image", "audio"):
+        if getattr(config, name) is None:
+            raise ValueError(f"sweep={config.sweep} comes without {name}; add {name}=FILE, which all share.")
     config.out.mkdir(parents=True, exist_ok=True)
     files = {name: getattr(config, name) for name in ("image", "audio") if getattr(config, name) is not None}
     # through links, as the system itself goes up from a folder
