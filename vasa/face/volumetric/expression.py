@@ -24,8 +24,8 @@ LIP_STRETCH = 0.36  # of the half width at lip_width = +-1
 PUCKER_SHRINK = 0.30
 PRESS = 0.75  # share of the vermilion that hides at lip_press = 1
 SMILE_OUT, SMILE_UP = 0.08, 0.13
-BROW_TRAVEL = 0.13
-FROWN_DOWN, FROWN_IN = 0.12, 0.07
+BROW_TRAVEL, BROW_FALL = 0.135, 0.6  # of a brow's middle at brow_raise = 1; share of it at -1
+FROWN_DOWN, FROWN_IN = 0.085, 0.066
 EYEBALL_RADIUS = 1.15  # of the eye's half width: how far the iris travels is this times sin(gaze)
 
 
@@ -87,16 +87,17 @@ def _brow_motion(points: Tensor, controls: Tensor, shape: FaceShape) -> Tensor:
     """Displacement (B, N, 2) by brow_raise and frown; narrow enough to leave the upper lids alone."""
     x, y = points.unbind(-1)
     unit = _column(shape.unit)
-    raise_, frown = _control(controls, "brow_raise"), _control(controls, "frown").clamp(min=0)
+    raised, frown = _control(controls, "brow_raise"), _control(controls, "frown").clamp(min=0)
+    raised = torch.where(raised > 0, raised, BROW_FALL * raised)
     dx, dy = torch.zeros_like(x), torch.zeros_like(x)
     for side in (0, 1):
         sign = -1.0 if side == 0 else 1.0
         ex, by = _column(shape.eye_x[:, side]), _column(shape.brow_y[:, side])
         band = bump(((y - by) / torch.where(y > by, 0.55 * unit, 0.20 * unit)) ** 2)
         side_only = torch.sigmoid(sign * x / (0.05 * unit))
-        whole = band * bump((((x - ex) / (0.62 * unit)) ** 2) ** 2) * side_only
-        inner = band * bump(((x - 0.45 * ex) / (0.30 * unit)) ** 2) * side_only
-        dy = dy + BROW_TRAVEL * unit * raise_ * whole - FROWN_DOWN * unit * frown * inner
+        whole = band * bump(((x - 0.95 * ex) / (0.36 * unit)) ** 2) * side_only
+        inner = band * bump(((x - 0.40 * ex) / (0.15 * unit)) ** 2) * side_only
+        dy = dy + BROW_TRAVEL * unit * raised * whole - FROWN_DOWN * unit * frown * inner
         dx = dx - sign * FROWN_IN * unit * frown * inner
     return torch.stack([dx, dy], -1)
 
