@@ -115,7 +115,8 @@ def test_crops_lie_where_landmarks_were_measured(pairs):
         return torch.nn.functional.normalize(image.mean((2, 3)), dim=-1)
 
     step = step_with(build(), gaze=1.0, cross_identity=1.0)
-    step.teachers = Teachers(gaze=compare, identity=identity)
+    step.teachers = Teachers(gaze=compare)
+    step.transfers.identity = identity
     step(replace(batch, measured_points=measured), 0)
     for found, wanted in zip(told, (measured[:, 1], measured[:2, 2], measured[:2, 1]), strict=True):
         assert torch.equal(found, wanted)

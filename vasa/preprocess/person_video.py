@@ -58,8 +58,7 @@ class PersonReader:
         if reader.duration_s < MIN_SECONDS:
             raise ValueError(
                 f"video {path.name!r} lasts {reader.duration_s:.1f} s; wanted at least {MIN_SECONDS:g} s, "
-                f"better a "
-                "minute."
+                "better a minute."
             )
         longest = int(self.max_seconds * VIDEO_FPS)
         if count > longest:
@@ -119,8 +118,7 @@ def _check(name: str, looks: list[FoundFace | None]) -> None:
     if len(found) < max(1.0, MIN_FOUND * len(looks)):
         raise ValueError(
             f"video {name!r} shows no face in {len(looks) - len(found)} of {len(looks)} looks; give one in "
-            f"which "
-            "the person's face is seen all the time, from the front."
+            "which the person's face is seen all the time, from the front."
         )
     crowded = sum(look.second_share >= SECOND_FACE for look in found)
     if crowded > MAX_CROWDED * len(found):
@@ -135,8 +133,7 @@ def _check(name: str, looks: list[FoundFace | None]) -> None:
         if way > JUMP * before.crop.side:
             raise ValueError(
                 f"video {name!r} jumps from one face to another at {number * LOOK_EVERY / VIDEO_FPS:.1f} s; "
-                f"give "
-                "one uncut shot of the person alone."
+                "give one uncut shot of the person alone."
             )
 
 

@@ -7,7 +7,6 @@ with itself, and by frozen networks. Where records have the renderer's truth, la
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,46 +14,22 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vasa.data.frame_pairs import FacePairs
-from vasa.face.volumetric.appearance import Appearance
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.geometry import project
 from vasa.losses.adversarial import feature_matching, generator_hinge
 from vasa.losses.config import FaceLossConfig
-from vasa.losses.disentanglement import consistency, contrastive_cycle, cross_identity, decorrelation
+from vasa.losses.disentanglement import contrastive_cycle, decorrelation
 from vasa.losses.reconstruction import detail_weight, gradient_l1, weighted_l1
 from vasa.training.change import ChangeTeacher
 from vasa.training.driver_augment import colour_jitter, grid_warp, nudged, to_float
 from vasa.training.label_terms import CONTROL_SCALE, control_error, encoder_terms, label_terms
 from vasa.training.teachers import Teachers
+from vasa.training.transfer_terms import Scene, TransferTerms, few_of
 
 EYES, MOUTH = (slice(36, 42), slice(42, 48)), slice(48, 68)
 """Of the iBUG 68."""
 EYE_MARGIN, MOUTH_MARGIN = 0.35, 0.25
 """Of the eyes' distance, around the landmarks: how far boxes of detail reach where no truth gives them."""
-
-
-@dataclass(slots=True)
-class Scene:
-    """What a step works on: frames in [-1, 1] (B, 3, S, S) and their codes, encoded once.
-
-    pose and dynamics: (3 B or 2 B, E): of the sources, then of those who drive the targets, then, where
-    something is swapped, of the others. points (B, 68, 2): measured, true, or where a mean face would have
-    them. foreground (B, 1, S, S) or None: the weight of each pixel in picture terms.
-    """
-
-    source: Tensor
-    target: Tensor
-    other: Tensor
-    pose: Tensor
-    dynamics: Tensor
-    source_points: Tensor
-    target_points: Tensor
-    other_points: Tensor | None
-    foreground: Tensor | None
-
-    @property
-    def count(self) -> int:
-        return self.source.shape[0]
 
 
 class FaceStep:
@@ -79,6 +54,7 @@ class FaceStep:
         self.teachers = teachers or Teachers()
         self.discriminator, self.change = discriminator, change
         self.fakes: list[Tensor] = []
+        self.transfers = TransferTerms(model, losses, self._read_again, self.teachers.identity)
 
     def __call__(self, batch: FacePairs, step: int) -> dict[str, Tensor]:
         """Scalars: ``total``, and of each active term its raw value (``raw_x``) and its weighted share
@@ -104,7 +80,7 @@ class FaceStep:
         if step >= self.losses.adversarial_start:
             terms |= self._adversarial_terms(rendering.image, scene)
         if self.losses.has_transfers and step % self.losses.transfer_every == 0:
-            terms |= self._transfer_terms(appearance, scene, used)
+            terms |= self.transfers(appearance, scene, used)
         return self._sum(terms)
 
     def _sum(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -136,7 +112,7 @@ class FaceStep:
         colour = [batch.jitter[:, 0], batch.jitter[:, 1]]
         shapes, nudges = [batch.warp[:, 0], batch.warp[:, 1]], [batch.nudge[:, 0], batch.nudge[:, 1]]
         if self.losses.has_transfers and step % self.losses.transfer_every == 0:
-            few = slice(0, self._few(len(source)))
+            few = slice(0, few_of(len(source), self.losses))
             images.append(other[few])
             colour.append(batch.jitter[few, 0])
             shapes.append(batch.warp[few, 0])
@@ -181,9 +157,6 @@ class FaceStep:
             return encoder(image, pose.detach())
         weights = {name: weight.detach() for name, weight in encoder.named_parameters()}
         return functional_call(encoder, weights, (image, pose.detach()))
-
-    def _few(self, count: int) -> int:
-        return max(round(count * self.losses.transfer_share), 1)
 
     def _points(self, batch: FacePairs, which: int, pose: Tensor) -> Tensor:
         """Landmarks (B, 68, 2) of the first B sources (0), targets (1) or others (2): true ones where labels
@@ -294,63 +267,6 @@ class FaceStep:
             with torch.no_grad():
                 real = self.discriminator(true)
             terms["feature_matching"] = feature_matching(real, verdict)
-        return terms
-
-    def _transfer_terms(self, appearance: Appearance, scene: Scene, pose: Tensor) -> dict[str, Tensor]:
-        """Terms on swapped codes, on a share of the batch, in one encoding and one decoding.
-
-        i is the target's frame, j the source's (VASA-1's l_consist); the other person lends its appearance,
-        or its code as what the output must not say.
-        """
-        losses, model, count = self.losses, self.model, scene.count
-        few = self._few(count)
-        pose_j, pose_i, pose_o = pose[:few], pose[count : count + few], pose[2 * count :]
-        dyn_j, dyn_i = scene.dynamics[:few], scene.dynamics[count : count + few]
-        dyn_o = scene.dynamics[2 * count :]
-        images = torch.cat([scene.target[:few], scene.other[:few]])
-        encoded = model.encode_with(images, images, torch.cat([pose_i, pose_o]), torch.cat([dyn_i, dyn_o]))
-        at_j, at_i, at_o = appearance[slice(0, few)], encoded[slice(0, few)], encoded[slice(few, 2 * few)]
-        wanted: list[tuple[Appearance, Tensor, Tensor]] = []
-        if losses.consistency > 0:
-            wanted += [(at_j, pose_i, dyn_j), (at_i, pose_i, dyn_j)]
-            if losses.consistency_symmetric:
-                wanted += [(at_i, pose_j, dyn_i), (at_j, pose_j, dyn_i)]
-        is_crossed = losses.cross_identity > 0 or losses.cross_cycle > 0
-        if is_crossed:
-            wanted.append((at_o, pose_i, dyn_i))
-        terms: dict[str, Tensor] = {}
-        if wanted:
-            appearances, poses, codes = zip(*wanted, strict=True)
-            image = model.decode(
-                Appearance.cat(appearances),
-                torch.cat(poses),
-                torch.cat(codes),
-                geometry_gradient=losses.geometry_gradient,
-            ).image
-            pictures = list(image.chunk(len(wanted)))
-            if is_crossed:
-                terms |= self._cross_terms(pictures.pop(), scene, pose_i, dyn_i, dyn_o)
-            if pictures:
-                pairs = [consistency(a, b) for a, b in zip(pictures[::2], pictures[1::2], strict=True)]
-                terms["consistency"] = torch.stack(pairs).mean()
-        if losses.volume > 0:
-            terms["volume"] = F.l1_loss(at_j.volume.float(), at_i.volume.float())
-        return terms
-
-    def _cross_terms(
-        self, image: Tensor, scene: Scene, pose: Tensor, dynamics: Tensor, dyn_other: Tensor
-    ) -> dict[str, Tensor]:
-        """Another person under the driver's motion: it must move like the driver, and stay itself."""
-        terms: dict[str, Tensor] = {}
-        if self.losses.cross_cycle > 0:
-            again = self._read_again(image, pose)
-            terms["cross_cycle"] = contrastive_cycle(again, dynamics.detach(), dyn_other.detach())
-        if self.losses.cross_identity > 0 and self.teachers.identity is not None:
-            few = len(image)
-            with torch.no_grad():
-                wanted = self.teachers.identity(scene.other[:few], scene.other_points)
-            said = self.teachers.identity(image, scene.target_points[:few])
-            terms["cross_identity"] = cross_identity(wanted, said)
         return terms
 
 

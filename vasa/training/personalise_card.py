@@ -60,8 +60,7 @@ def card(run: PersonaliseRun, plan: Plan, person: Person, scores: Scores) -> str
             "",
             "Whoever made this said that they had the consent of the person shown (`consent=true`). It holds "
             "pictures of that person: treat it as you would the video. Use it only for what they agreed to, "
-            "tell "
-            "viewers that the result is synthetic, and remove the folder when they ask for it.",
+            "tell viewers that the result is synthetic, and remove the folder when they ask for it.",
             "",
             "`python scripts/infer.py checkpoint=FOLDER audio=speech.wav` speaks as them, from "
             "`portrait.png`; "

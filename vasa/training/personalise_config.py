@@ -61,8 +61,7 @@ class PersonaliseRun:
         if not self.consent:
             raise ValueError(
                 f"consent is false; nobody is learned from {self.video.name!r} without it: add consent=true "
-                f"if "
-                "you have this person's consent."
+                "if you have this person's consent."
             )
         if not 0 < self.minutes <= 600 or min(self.steps, self.max_steps - 1) < 0:
             raise ValueError(

@@ -54,8 +54,7 @@ class Plan:
         if (run.checkpoint / PERSON_FILE).exists():
             raise ValueError(
                 f"checkpoint {str(run.checkpoint)!r} is already a person's; name the one it was made from, "
-                f"such as "
-                "checkpoints/demo."
+                "such as checkpoints/demo."
             )
         with run.video.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -82,8 +81,7 @@ class Plan:
         if changed:
             raise ValueError(
                 f"out={run.out} was begun with other options ({'; '.join(changed)}); give the same, or "
-                f"another "
-                "folder."
+                "another folder."
             )
         return begun
 
