@@ -22,10 +22,12 @@ JAW_DROP = 0.43  # lower lip's way down at jaw = 1, in units of eye line to lip 
 UPPER_LIP_LIFT = 0.03
 LIP_STRETCH = 0.36  # of the half width at lip_width = +-1
 PUCKER_SHRINK = 0.30
-PRESS = 0.75  # share of the vermilion that hides at lip_press = 1
+PRESS = 0.95  # share of the vermilion that hides at lip_press = 1
 SMILE_OUT, SMILE_UP = 0.08, 0.13
 BROW_TRAVEL, BROW_FALL = 0.135, 0.6  # of a brow's middle at brow_raise = 1; share of it at -1
 FROWN_DOWN, FROWN_IN = 0.085, 0.066
+BROW_ABOVE, BROW_BELOW = 0.16, 0.11
+"""How far the skin above and below a brow goes with it, in units. Foreheads of people follow farther up."""
 EYEBALL_RADIUS = 1.15  # of the eye's half width: how far the iris travels is this times sin(gaze)
 
 
@@ -93,7 +95,7 @@ def _brow_motion(points: Tensor, controls: Tensor, shape: FaceShape) -> Tensor:
     for side in (0, 1):
         sign = -1.0 if side == 0 else 1.0
         ex, by = _column(shape.eye_x[:, side]), _column(shape.brow_y[:, side])
-        band = bump(((y - by) / torch.where(y > by, 0.55 * unit, 0.20 * unit)) ** 2)
+        band = bump(((y - by) / torch.where(y > by, BROW_ABOVE * unit, BROW_BELOW * unit)) ** 2)
         side_only = torch.sigmoid(sign * x / (0.05 * unit))
         whole = band * bump(((x - 0.95 * ex) / (0.36 * unit)) ** 2) * side_only
         inner = band * bump(((x - 0.40 * ex) / (0.15 * unit)) ** 2) * side_only
