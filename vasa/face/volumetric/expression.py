@@ -28,6 +28,10 @@ BROW_TRAVEL, BROW_FALL = 0.135, 0.6  # of a brow's middle at brow_raise = 1; sha
 FROWN_DOWN, FROWN_IN = 0.085, 0.066
 BROW_ABOVE, BROW_BELOW = 0.16, 0.11
 """How far the skin above and below a brow goes with it, in units. Foreheads of people follow farther up."""
+WIDEN_UP, WIDEN_DOWN, MOST_WIDENED = 1.3, 0.4, 0.25
+"""Ways of upper and lower lid, of the eye's opening, per unit of blink below 0, and how far below that goes.
+In closing the upper lid goes all the way."""
+LOWER_LID = 0.16  # units below the lower lid: how far its skin goes with it
 EYEBALL_RADIUS = 1.15  # of the eye's half width: how far the iris travels is this times sin(gaze)
 
 
@@ -127,8 +131,9 @@ def lid_lines(x: Tensor, blink: Tensor, shape: FaceShape, side: int) -> tuple[Te
     middle = _column(shape.eye_y[:, side])
     low = middle - _column(shape.eye_low[:, side]) * arch**0.9
     up = middle + _column(shape.eye_up[:, side]) * arch**0.7
-    openness = (1 - blink).clamp(0, 1.25)
-    return low + (up - low) * openness, low
+    closed, widened = blink.clamp(0, 1), (-blink).clamp(0, MOST_WIDENED)
+    top = low + (up - low) * (1 - closed + WIDEN_UP * widened)
+    return top, low - (up - low) * WIDEN_DOWN * widened
 
 
 def lid_map(
@@ -144,8 +149,8 @@ def lid_map(
     """
     x, y = points.unbind(-1)
     width = _column(shape.eye_w[:, side])
-    top_from, low = lid_lines(x, from_blink, shape, side)
-    top_to, _ = lid_lines(x, to_blink, shape, side)
+    top_from, low_from = lid_lines(x, from_blink, shape, side)
+    top_to, low_to = lid_lines(x, to_blink, shape, side)
     ceiling = 0.40 * _column(shape.eye_y[:, side]) + 0.60 * _column(shape.brow_y[:, side])
     ceiling = torch.maximum(ceiling, torch.maximum(top_from, top_to) + 0.05 * _column(shape.unit))
     k = (x - _column(shape.eye_x[:, side])) / width
@@ -153,13 +158,17 @@ def lid_map(
     # skin between the lid's edge and the brow stretches or shrinks with the edge
     skin_y = top_to + (y - top_from) * (ceiling - top_to) / (ceiling - top_from)
     skin = (y >= top_from) & (y <= ceiling) & (k.abs() < 1)
+    # and below the lower lid down to a floor
+    floor = torch.minimum(low_from, low_to) - LOWER_LID * _column(shape.unit)
+    below_y = low_to + (y - low_from) * (low_to - floor) / (low_from - floor)
+    below = (y <= low_from) & (y >= floor) & (k.abs() < 1)
     soft = 0.012
-    opening = torch.sigmoid((top_from - y) / soft) * torch.sigmoid((y - low) / soft) * inside_x
+    opening = torch.sigmoid((top_from - y) / soft) * torch.sigmoid((y - low_from) / soft) * inside_x
     shift = gaze_shift[:, None, :] * (1 - k * k).clamp(min=0)[..., None]
     ball = points + shift
-    ball_y = torch.minimum(torch.maximum(ball[..., 1], low), top_to)
+    ball_y = torch.minimum(torch.maximum(ball[..., 1], low_to), top_to)
     covered = torch.sigmoid((ball[..., 1] - top_to) / soft) * opening
-    in_ball = (y < top_from) & (y > low) & (k.abs() < 1)
-    new_y = torch.where(in_ball, ball_y, torch.where(skin, skin_y, y))
+    in_ball = (y < top_from) & (y > low_from) & (k.abs() < 1)
+    new_y = torch.where(in_ball, ball_y, torch.where(skin, skin_y, torch.where(below, below_y, y)))
     new_x = torch.where(in_ball, ball[..., 0], x)
     return torch.stack([new_x, new_y], -1), opening, covered

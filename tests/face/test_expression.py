@@ -1,0 +1,87 @@
+"""Where the closed-form expression moves skin: held against the renderer of procedural heads."""
+
+import pytest
+import torch
+
+from vasa.data.config import SPLIT_SEEDS
+from vasa.data.synthetic.heads import make_identities, neutral_landmarks
+from vasa.data.synthetic.renderer import flow, render
+from vasa.face.volumetric.expression import displacement, lid_lines, lid_map
+from vasa.face.volumetric.pixels import base_warp
+from vasa.face.volumetric.shape import face_shape
+from vasa.geometry import pixel_grid
+from vasa.records import CONTROL_INDEX, NUM_CONTROLS, Animation
+
+PEOPLE, SIZE = 4, 96
+
+
+@pytest.fixture(scope="module")
+def people():
+    return make_identities([SPLIT_SEEDS["test"].start + 900 + n for n in range(PEOPLE)])
+
+
+def controls(count=PEOPLE, **values):
+    found = torch.zeros(count, NUM_CONTROLS)
+    for name, value in values.items():
+        found[:, CONTROL_INDEX[name]] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "most_px"),
+    [("brow_raise", 1.0, 0.35), ("brow_raise", -1.0, 0.25), ("frown", 1.0, 0.7)],
+)
+def test_brows_move_as_the_renderers_do(people, control, value, most_px):
+    """Of what moves: the mean error in pixels of 128, and the share of the true way."""
+    still, rest, moved = torch.zeros(PEOPLE, 6), controls(), controls(**{control: value})
+    before, after = (render(people, Animation(still, c), SIZE, "draft") for c in (rest, moved))
+    where, visible = flow(after, people, Animation(still, rest), before)
+    shape = face_shape(neutral_landmarks(people).float())
+    ours = base_warp(still, rest, still, moved, shape, SIZE).flow
+    grid = pixel_grid(SIZE, SIZE)
+    true_way, way = (where - grid) * 64, (ours - grid) * 64
+    moves = (visible > 0.99) & ((true_way.norm(dim=-1) > 0.3) | (way.norm(dim=-1) > 0.3))
+    assert int(moves.sum()) > 200
+    assert float((way - true_way).norm(dim=-1)[moves].mean()) < most_px
+    share = (way * true_way).sum(-1)[moves].sum() / true_way.square().sum(-1)[moves].sum()
+    assert 0.85 < float(share) < 1.15
+
+
+def test_a_brow_falls_less_than_it_rises_and_leaves_lids_and_hair_alone(people):
+    shape = face_shape(neutral_landmarks(people).float())
+    middle = torch.stack([0.95 * shape.eye_x[:, 1], shape.brow_y[:, 1]], -1)
+    unit = shape.unit[:, None]
+    points = torch.stack([middle, middle + unit * torch.tensor([0.0, 0.5])], 1)
+    up, down = (displacement(points, controls(brow_raise=v), shape, lower=False) for v in (1.0, -1.0))
+    assert (up[:, 0, 1] > 0.1 * shape.unit).all()
+    torch.testing.assert_close(down, -0.6 * up)
+    assert up[:, 1].abs().max() < 1e-3
+
+
+def test_closing_is_the_upper_lids_and_widening_both_lids_matter(people):
+    shape = face_shape(neutral_landmarks(people).float())
+    x = shape.eye_x[:, :1]
+    top, low = lid_lines(x, torch.zeros(PEOPLE, 1), shape, 0)
+    closed = lid_lines(x, torch.ones(PEOPLE, 1), shape, 0)
+    torch.testing.assert_close(closed[0], low)
+    torch.testing.assert_close(closed[1], low)
+    wide = lid_lines(x, torch.full((PEOPLE, 1), -0.25), shape, 0)
+    assert (wide[0] > top + 0.2 * (top - low)).all() and (wide[1] < low - 0.05 * (top - low)).all()
+    wider = lid_lines(x, torch.full((PEOPLE, 1), -0.9), shape, 0)
+    torch.testing.assert_close(wider[0], wide[0])
+
+
+def test_skin_about_an_eye_goes_and_comes_back(people):
+    """From an opening to another and back every point of skin is where it was, and nothing folds."""
+    shape = face_shape(neutral_landmarks(people).float())
+    x = shape.eye_x[:, :1].expand(-1, 41) + 0.3 * shape.eye_w[:, :1]
+    y = torch.linspace(-0.2, 0.3, 41).expand(PEOPLE, -1) * shape.unit[:, None] + shape.eye_y[:, :1]
+    points, none = torch.stack([x, y], -1), torch.zeros(PEOPLE, 2)
+    rest, wide = torch.zeros(PEOPLE, 1), torch.full((PEOPLE, 1), -0.25)
+    there, _, _ = lid_map(points, rest, wide, none, shape, 0)
+    back, _, _ = lid_map(there, wide, rest, none, shape, 0)
+    top, low = lid_lines(x, rest, shape, 0)
+    is_skin = (y > top + 0.01) | (y < low - 0.01)
+    torch.testing.assert_close(back[is_skin], points[is_skin], atol=1e-4, rtol=0)
+    assert (there - points).norm(dim=-1)[is_skin].max() > 0.005
+    assert (there[..., 1].diff(dim=1) > -1e-4).all()
