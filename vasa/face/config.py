@@ -129,14 +129,13 @@ class PersonConfig:
     def __post_init__(self) -> None:
         if self.frames < 2 or not 1 <= self.near < self.frames:
             raise ValueError(
-                f"person.frames is {self.frames} and near {self.near}; wanted at least 2 frames and fewer "
-                f"near."
+                f"person.frames is {self.frames} and near {self.near}; wanted at least 2 frames, and "
+                "fewer near ones."
             )
         if self.size % 2 or not 32 <= self.size <= 1024:
             raise ValueError(f"person.size is {self.size} px; wanted an even number from 32 to 1024.")
         if len(self.widths) < 2 or min(*self.widths, self.source_width) < 4:
             raise ValueError(
-                f"person.widths is {self.widths}, source_width {self.source_width}; wanted at least two, of "
-                f"4 "
-                "or more channels."
+                f"person.widths is {self.widths}, source_width {self.source_width}; wanted at least two, "
+                "of 4 or more channels."
             )

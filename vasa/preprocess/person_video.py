@@ -123,8 +123,8 @@ def _check(name: str, looks: list[FoundFace | None]) -> None:
     crowded = sum(look.second_share >= SECOND_FACE for look in found)
     if crowded > MAX_CROWDED * len(found):
         raise ValueError(
-            f"video {name!r} shows two people in {crowded} of {len(found)} looks; give one of the person "
-            f"alone."
+            f"video {name!r} shows two people in {crowded} of {len(found)} looks; give one of the "
+            "person alone."
         )
     for number, (before, after) in enumerate(zip(looks[:-1], looks[1:], strict=True), 1):
         if before is None or after is None:

@@ -42,8 +42,7 @@ class PersonaliseRun:
     minutes: float = 10.0
     steps: int = 0  # of learning; 0: as many as fit into `minutes`, and at most max_steps
     max_steps: int = 100
-    # cosine that frames must have to the others as the judge of identity sees them: of the project's clips
-    # the
+    # cosine that frames must have to the others as the judge of identity sees them: of the project's clips the
     # lowest is 0.74, of two people in one video mostly below 0.6; 0 does not look
     same_person: float = 0.6
     max_seconds: float = 60.0  # of the video that are used, from its start
@@ -66,8 +65,7 @@ class PersonaliseRun:
         if not 0 < self.minutes <= 600 or min(self.steps, self.max_steps - 1) < 0:
             raise ValueError(
                 f"minutes is {self.minutes:g}, steps {self.steps}, max_steps {self.max_steps}; wanted above "
-                f"0 up "
-                "to 600, at least 0 and at least 1."
+                "0 up to 600, at least 0 and at least 1."
             )
         if not 0.05 <= self.held_out <= 0.5 or not 0 <= self.drop < 1:
             raise ValueError(
