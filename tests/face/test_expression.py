@@ -29,11 +29,13 @@ def controls(count=PEOPLE, **values):
 
 @pytest.mark.parametrize(
     ("control", "value", "most_px"),
-    [("brow_raise", 1.0, 0.35), ("brow_raise", -1.0, 0.25), ("frown", 1.0, 0.7)],
-)
-def test_brows_move_as_the_renderers_do(people, control, value, most_px):
-    """Of what moves: the mean error in pixels of 128, and the share of the true way."""
-    still, rest, moved = torch.zeros(PEOPLE, 6), controls(), controls(**{control: value})
+    [("brow_raise", 1.0, 0.35), ("brow_raise", -1.0, 0.3), ("frown", 1.0, 0.4), ("lids", -0.25, 0.4),
+     ("lids", 0.5, 0.7), ("lip_press", 1.0, 0.75)],
+)  # fmt: skip
+def test_skin_moves_as_the_renderers_does(people, control, value, most_px):
+    """Of what moves: the mean error in pixels of 128, and the share of the true way. (Lips do not roll in.)"""
+    named = ("blink_left", "blink_right") if control == "lids" else (control,)
+    still, rest, moved = torch.zeros(PEOPLE, 6), controls(), controls(**dict.fromkeys(named, value))
     before, after = (render(people, Animation(still, c), SIZE, "draft") for c in (rest, moved))
     where, visible = flow(after, people, Animation(still, rest), before)
     shape = face_shape(neutral_landmarks(people).float())
@@ -41,10 +43,10 @@ def test_brows_move_as_the_renderers_do(people, control, value, most_px):
     grid = pixel_grid(SIZE, SIZE)
     true_way, way = (where - grid) * 64, (ours - grid) * 64
     moves = (visible > 0.99) & ((true_way.norm(dim=-1) > 0.3) | (way.norm(dim=-1) > 0.3))
-    assert int(moves.sum()) > 200
+    assert int(moves.sum()) > 100
     assert float((way - true_way).norm(dim=-1)[moves].mean()) < most_px
     share = (way * true_way).sum(-1)[moves].sum() / true_way.square().sum(-1)[moves].sum()
-    assert 0.85 < float(share) < 1.15
+    assert (0.4 if control == "lip_press" else 0.8) < float(share) < 1.25
 
 
 def test_a_brow_falls_less_than_it_rises_and_leaves_lids_and_hair_alone(people):
@@ -66,7 +68,8 @@ def test_closing_is_the_upper_lids_and_widening_both_lids_matter(people):
     torch.testing.assert_close(closed[0], low)
     torch.testing.assert_close(closed[1], low)
     wide = lid_lines(x, torch.full((PEOPLE, 1), -0.25), shape, 0)
-    assert (wide[0] > top + 0.2 * (top - low)).all() and (wide[1] < low - 0.05 * (top - low)).all()
+    torch.testing.assert_close(wide[0] - wide[1], 1.25 * (top - low))
+    assert (wide[0] > top + 0.1 * (top - low)).all() and (wide[1] < low - 0.05 * (top - low)).all()
     wider = lid_lines(x, torch.full((PEOPLE, 1), -0.9), shape, 0)
     torch.testing.assert_close(wider[0], wide[0])
 

@@ -187,6 +187,8 @@ def test_a_list_refuses_two_videos_whose_sidecars_would_be_one(tmp_path):
     path.write_text("image,output\na.png,x.mp4\nb.png,x.mov\n")
     with pytest.raises(ValueError, match="lines 2 and 3 would both become x;"):
         read_rows(path)
+    path.write_text("image,output\na.png,v1.0\nb.png,v1.5\n")
+    assert [row.place.name for row in rows_of(path)] == ["v1.0", "v1.5"]  # each is refused for itself
 
 
 def test_what_an_earlier_run_told_is_not_taken_for_this_ones(tmp_path):

@@ -85,7 +85,7 @@ def test_each_picture_term_reaches_the_decoder(pairs, term):
 
 def test_true_controls_are_what_the_decoder_is_told(pairs, monkeypatch):
     model, batch, told = build(), pairs.batch_at(0, 4), []
-    losses = FaceLossConfig(true_controls_share=0.5, consistency=0.0, cycle=0.0)
+    losses = FaceLossConfig(true_controls_share=0.5, cycle=0.0, transfer_every=1, transfer_share=0.25)
     decode = model.decode
 
     def listening(appearance, pose, dynamics, **options):
@@ -94,7 +94,8 @@ def test_true_controls_are_what_the_decoder_is_told(pairs, monkeypatch):
 
     monkeypatch.setattr(model, "decode", listening)
     terms = FaceStep(model, losses)(batch, 1)
-    ((source, target),) = told
+    (source, target), (_, swapped) = told
+    torch.testing.assert_close(swapped[:1], source[:1])  # what is swapped is what is shown
     read = model.dynamics_encoder.controls
     torch.testing.assert_close(read(source)[:2], batch.source_controls[:2], atol=1e-4, rtol=0)
     torch.testing.assert_close(read(target)[:2], batch.target_controls[:2], atol=1e-4, rtol=0)

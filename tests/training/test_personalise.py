@@ -131,6 +131,8 @@ def test_the_untrained_warp_of_their_portrait_is_a_baseline(
     assert isinstance(animator.face.face, PersonalFace)
     assert untrained.shown[0].shape == learned.shown[0].shape
     assert np.abs(untrained.shown[-1].astype(float) - learned.shown[-1]).mean() > 0.1  # grey levels
+    asked = json.loads((tmp_path / "b.provenance.json").read_text())["request"]["asked"]
+    assert asked == {"learned": False}  # as the row of a list says it, which is then not made again
 
 
 def test_a_killed_run_carries_on_to_the_same_bits(

@@ -106,10 +106,10 @@ def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
     files = output_files(config)
     check(replace(config, output=files.video))
     photo, sound = opened(config), heard(config)
-    with tidy([files.video.parent]):
+    with tidy([files.video.parent], "Stopped; no video was made."):
         made = Animator(face or load_face(config)).make(config, files.video, photo=photo, sound=sound)
-    write_card(files.video.parent)
-    write_contact_sheet(files.sheet, [made.generation.portrait.picture, *made.shown])
+        write_card(files.video.parent)
+        write_contact_sheet(files.sheet, [made.generation.portrait.picture, *made.shown])
     log.info(
         "%s: %d frames of %dx%d px, %.1f s.",
         files.video,
@@ -166,10 +166,11 @@ class Animator:
         started = time.perf_counter()
         job = job or Job()
         sound = sound or heard(config)
+        framed = job.framed
         if not job.learned and photo is None and config.image is None and self.face.person is not None:
-            photo, job = self.face.person.portrait, replace(job, framed=True)
+            photo, framed = self.face.person.portrait, True
         with self._rendering(job.learned):
-            who, fresh = self._prepared(config, job, photo)
+            who, fresh = self._prepared(config, replace(job, framed=framed), photo)
             portrait = who.portrait if isinstance(who, SourceVideo) else who
             spoken = sound[0] if config.driving is None and config.motion is None else None
             claim = Claim.of(config, job, folder, self.face.checkpoint, portrait.picture, spoken)

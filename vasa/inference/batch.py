@@ -83,7 +83,8 @@ def run_list(config: InferRun, face: TalkingFace | None = None) -> list[Path]:
     rank, processes = _place()
     remove_stale_parts(out, rank, _BEGAN_S)
     mine = tasks[rank * len(tasks) // processes : (rank + 1) * len(tasks) // processes]
-    with tidy(task.video.parent for task in mine if task.run is not None):
+    folders = [task.video.parent for task in mine if task.run is not None]
+    with tidy(folders, "Stopped; what is finished stays, and the same command carries on."):
         write_card(out)
         outcome = _make_all(config, face, mine)
         if rank > 0:

@@ -20,6 +20,7 @@ from typing import Any
 from vasa.checkpoint import atomic_path
 from vasa.inference.config import InferRun, VideoOptions
 from vasa.options import Option, nearest, options
+from vasa.video import VIDEO_ENDINGS
 
 CLIP_FILES = ("driven_by", "pose_from", "expression_from")
 SEPARATORS = ",;\t"
@@ -197,7 +198,8 @@ def read_rows(path: Path) -> list[tuple[int, Job | ValueError]]:
         except ValueError as error:
             rows.append((number, error))
             continue
-        stem = job.place.with_suffix("")  # what lies beside a video is named by it
+        place = job.place  # what lies beside a video is named by its stem
+        stem = place.with_suffix("") if place.suffix.lower() in VIDEO_ENDINGS else place
         if stem in places:
             raise ValueError(
                 f"list={path}: lines {places[stem]} and {number} would both become {stem}; give each row a "

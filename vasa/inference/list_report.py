@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -73,8 +74,9 @@ def remove_stale_parts(out: Path, rank: int, since_s: float) -> None:
     part_file(out, rank).unlink(missing_ok=True)
     if rank == 0:
         for path in out.glob(".part-*.json"):
-            if path.stat().st_mtime < since_s:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its own process was quicker
+                if path.stat().st_mtime < since_s:
+                    path.unlink()
 
 
 def write_part(out: Path, rank: int, outcome: Outcome) -> None:

@@ -80,6 +80,7 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
     """
     path, known = options.image, None
     if path is not None and photo is None:
+        check_with_video(options, asked_of(options))  # before it is looked through
         return SourceVideo.open(path, face, options.size)
     if photo is None and face.person is not None:
         photo = face.person.portrait

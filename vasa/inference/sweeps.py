@@ -40,9 +40,11 @@ def sweep_list(config: InferRun) -> InferRun:
     Raises: ValueError where there is no picture or no sound.
     """
     assert config.sweep is not None and config.out is not None
-    is_ours = (config.checkpoint / PERSON_FILE).is_file()  # whom the checkpoint was made for is shown
-    for name in ("audio",) if is_ours else ("image", "audio"):
-        if getattr(config, name) is None:
+    # whom the checkpoint was made for is shown; a driver brings its sound, and a saved motion needs none
+    needless = {"image": (config.checkpoint / PERSON_FILE).is_file()}
+    needless["audio"] = config.driving is not None or config.motion is not None
+    for name, is_needless in needless.items():
+        if getattr(config, name) is None and not is_needless:
             raise ValueError(f"sweep={config.sweep} comes without {name}; add {name}=FILE, which all share.")
     config.out.mkdir(parents=True, exist_ok=True)
     files = {name: getattr(config, name) for name in ("image", "audio") if getattr(config, name) is not None}

@@ -13,16 +13,16 @@ from vasa.video import remove_abandoned
 
 
 @contextmanager
-def tidy(folders: Iterable[Path]) -> Iterator[None]:
+def tidy(folders: Iterable[Path], stopped: str) -> Iterator[None]:
     """Takes away what killed processes left half-written in ``folders``, before and after; and, where this
     process is stopped, what it was at itself.
 
     SIGTERM stops as Ctrl-C does; a second signal does not disturb the tidying that the first one began. A
     signal may come in any line, also between making a folder and remembering it, so only a look at the disk
-    tells what is left.
+    tells what is left. stopped: what is then said.
     """
     places = set(folders)
-    with _stopping_once():
+    with _stopping_once(stopped):
         for folder in places:
             remove_abandoned(folder)
         try:
@@ -37,7 +37,7 @@ def tidy(folders: Iterable[Path]) -> Iterator[None]:
 
 
 @contextmanager
-def _stopping_once() -> Iterator[None]:
+def _stopping_once(said: str) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -46,7 +46,7 @@ def _stopping_once() -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         for one in numbers:
             signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt("Stopped; what is finished stays, and the same command carries on.")
+        raise KeyboardInterrupt(said)
 
     before = [signal.signal(number, stop) for number in numbers]
     try:

@@ -68,6 +68,9 @@ class FaceLossConfig:
     crop_nudge: float = 0.0  # how far its crops are off (driver_augment.NUDGE_SCALE)
 
     def __post_init__(self) -> None:
+        for name in LABELLED_SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"losses.{name} is {getattr(self, name)}; wanted a share between 0 and 1.")
         if self.transfer_every < 1 or not 0 < self.transfer_share <= 1:
             raise ValueError(
                 f"losses.transfer_every is {self.transfer_every} and transfer_share {self.transfer_share}; "

@@ -7,6 +7,7 @@ with itself, and by frozen networks. Where records have the renderer's truth, la
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +81,7 @@ class FaceStep:
         if step >= self.losses.adversarial_start:
             terms |= self._adversarial_terms(rendering.image, scene)
         if self.losses.has_transfers and step % self.losses.transfer_every == 0:
-            terms |= self.transfers(appearance, scene, used)
+            terms |= self.transfers(appearance, replace(scene, dynamics=dynamics), used)
         return self._sum(terms)
 
     def _sum(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:

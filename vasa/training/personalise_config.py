@@ -42,7 +42,7 @@ class PersonaliseRun:
     minutes: float = 10.0
     steps: int = 0  # of learning; 0: as many as fit into `minutes`, and at most max_steps
     max_steps: int = 100
-    # cosine that frames must have to the others as the judge of identity sees them: of the project's clips the
+    # cosine that frames must have to the others as the judge of identity sees them: of the clips here the
     # lowest is 0.74, of two people in one video mostly below 0.6; 0 does not look
     same_person: float = 0.6
     max_seconds: float = 60.0  # of the video that are used, from its start

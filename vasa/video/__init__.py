@@ -7,10 +7,11 @@ Knows nothing of faces.
 from vasa.video.content import Content, content_of
 from vasa.video.reader import VideoReader, frame_count, resample_indices
 from vasa.video.sheet import spread, write_contact_sheet
-from vasa.video.writer import SYNTHETIC_NOTE, VideoWriter, check_video_path, remove_abandoned
+from vasa.video.writer import SYNTHETIC_NOTE, VIDEO_ENDINGS, VideoWriter, check_video_path, remove_abandoned
 
 __all__ = [
     "SYNTHETIC_NOTE",
+    "VIDEO_ENDINGS",
     "Content",
     "VideoReader",
     "VideoWriter",

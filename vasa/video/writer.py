@@ -20,6 +20,7 @@ from vasa.records import VIDEO_FPS
 from vasa.video.content import Content, content_of
 from vasa.video.encoder import Feeder, Ffmpeg
 
+VIDEO_ENDINGS = (".mp4", ".m4v", ".mov")
 SYNTHETIC_NOTE = (
     "Synthetic video: generated from a portrait and a sound file by vasa; it records no real event."
 )
@@ -210,7 +211,7 @@ def check_video_path(path: Path) -> None:
 
     Folders that are missing are made when the video is written.
     """
-    if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+    if path.suffix.lower() not in VIDEO_ENDINGS:
         raise ValueError(
             f"output {str(path)!r} ends in {path.suffix or 'nothing'!r}; wanted a name ending in .mp4."
         )

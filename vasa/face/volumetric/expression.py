@@ -26,11 +26,16 @@ PRESS = 0.95  # share of the vermilion that hides at lip_press = 1
 SMILE_OUT, SMILE_UP = 0.08, 0.13
 BROW_TRAVEL, BROW_FALL = 0.135, 0.6  # of a brow's middle at brow_raise = 1; share of it at -1
 FROWN_DOWN, FROWN_IN = 0.085, 0.066
-BROW_ABOVE, BROW_BELOW = 0.16, 0.11
-"""How far the skin above and below a brow goes with it, in units. Foreheads of people follow farther up."""
-WIDEN_UP, WIDEN_DOWN, MOST_WIDENED = 1.3, 0.4, 0.25
+BROW_REACH, FROWN_REACH, FROWN_LOWER = 0.168, 0.126, 0.055
+"""How far the skin above and below a brow goes with it, in units, and how far below a brow's middle that of a
+frown lies. Foreheads of people follow farther up."""
+LID_SKIN, BROW_SKIN = 0.38, 0.76
+"""Share of the way from an eye's middle to its brow up to which brows move nothing, and from which on all."""
+WIDEN_UP, WIDEN_DOWN, MOST_WIDENED = 0.7, 0.3, 0.25
 """Ways of upper and lower lid, of the eye's opening, per unit of blink below 0, and how far below that goes.
 In closing the upper lid goes all the way."""
+UNDO_STEP = 0.75
+LEAST_DRAWN = 0.7  # of an opening: eyes that open farther show what was hidden
 LOWER_LID = 0.16  # units below the lower lid: how far its skin goes with it
 EYEBALL_RADIUS = 1.15  # of the eye's half width: how far the iris travels is this times sin(gaze)
 
@@ -99,10 +104,23 @@ def _brow_motion(points: Tensor, controls: Tensor, shape: FaceShape) -> Tensor:
     for side in (0, 1):
         sign = -1.0 if side == 0 else 1.0
         ex, by = _column(shape.eye_x[:, side]), _column(shape.brow_y[:, side])
-        band = bump(((y - by) / torch.where(y > by, BROW_ABOVE * unit, BROW_BELOW * unit)) ** 2)
+        way = (y - _column(shape.eye_y[:, side])) / (by - _column(shape.eye_y[:, side])).clamp(min=1e-3)
+        free = ((way - LID_SKIN) / (BROW_SKIN - LID_SKIN)).clamp(0, 1)
+        free = free * free * (3 - 2 * free)
         side_only = torch.sigmoid(sign * x / (0.05 * unit))
-        whole = band * bump(((x - 0.95 * ex) / (0.36 * unit)) ** 2) * side_only
-        inner = band * bump(((x - 0.40 * ex) / (0.15 * unit)) ** 2) * side_only
+        whole = (
+            free
+            * bump(((y - by) / (BROW_REACH * unit)) ** 2)
+            * bump(((x - 0.95 * ex) / (0.36 * unit)) ** 2)
+            * side_only
+        )
+        low = by - FROWN_LOWER * unit
+        inner = (
+            free
+            * bump(((y - low) / (FROWN_REACH * unit)) ** 2)
+            * bump(((x - 0.40 * ex) / (0.15 * unit)) ** 2)
+            * side_only
+        )
         dy = dy + BROW_TRAVEL * unit * raised * whole - FROWN_DOWN * unit * frown * inner
         dx = dx - sign * FROWN_IN * unit * frown * inner
     return torch.stack([dx, dy], -1)
@@ -116,11 +134,14 @@ def displacement(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool
     return motion if lower else motion + _brow_motion(points, controls, shape)
 
 
-def undo(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool, steps: int = 3) -> Tensor:
-    """The neutral points that an expression moves to ``points``, by fixed-point iteration, in one layer."""
+def undo(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool, steps: int = 4) -> Tensor:
+    """The neutral points that an expression moves to ``points``, by fixed-point iteration, in one layer.
+
+    Below a raised brow skin is drawn out to nearly twice its height; whole steps would swing there.
+    """
     neutral = points
     for _ in range(steps):
-        neutral = points - displacement(neutral, controls, shape, lower)
+        neutral = torch.lerp(neutral, points - displacement(neutral, controls, shape, lower), UNDO_STEP)
     return neutral
 
 
@@ -166,7 +187,10 @@ def lid_map(
     opening = torch.sigmoid((top_from - y) / soft) * torch.sigmoid((y - low_from) / soft) * inside_x
     shift = gaze_shift[:, None, :] * (1 - k * k).clamp(min=0)[..., None]
     ball = points + shift
-    ball_y = torch.minimum(torch.maximum(ball[..., 1], low_to), top_to)
+    # where the eye was less open, the eyeball's pixels are drawn out a little rather than lids repeated
+    drawn = ((top_to - low_to) / (top_from - low_from).clamp(min=1e-3)).clamp(LEAST_DRAWN, 1)
+    ball_y = low_to + (ball[..., 1] - low_from) * drawn
+    ball_y = torch.minimum(torch.maximum(ball_y, low_to), top_to)
     covered = torch.sigmoid((ball[..., 1] - top_to) / soft) * opening
     in_ball = (y < top_from) & (y > low_from) & (k.abs() < 1)
     new_y = torch.where(in_ball, ball_y, torch.where(skin, skin_y, torch.where(below, below_y, y)))
