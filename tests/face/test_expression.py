@@ -33,7 +33,7 @@ def controls(count=PEOPLE, **values):
      ("lids", 0.5, 0.7), ("lip_press", 1.0, 0.75)],
 )  # fmt: skip
 def test_skin_moves_as_the_renderers_does(people, control, value, most_px):
-    """Of what moves: the mean error in pixels of 128, and the share of the true way. (Lips do not roll in.)"""
+    """Of what moves: mean error in pixels of 128, and share of the true way. (Lips do not roll in.)"""
     named = ("blink_left", "blink_right") if control == "lids" else (control,)
     still, rest, moved = torch.zeros(PEOPLE, 6), controls(), controls(**dict.fromkeys(named, value))
     before, after = (render(people, Animation(still, c), SIZE, "draft") for c in (rest, moved))
