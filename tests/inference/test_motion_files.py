@@ -86,8 +86,8 @@ def test_saved_motion_is_known_by_its_option_not_by_its_name(performed, talking_
     renamed, video = tmp_path / "nods.safetensors", tmp_path / "nods.mp4"
     saved.save(renamed)
     options = InferRun(motion=renamed)
-    _, length, _, seed = performance._from_file(renamed, options, talking_face, portrait, 1.0)
+    _, length, _, seed = performance._from_file(renamed, options, talking_face, portrait, 1.0, {})
     assert (length, seed) == (len(saved.values), 3)
     video.write_bytes(b"a video")
     with pytest.raises(CheckpointError, match=r"nods\.mp4"):
-        performance._from_file(video, InferRun(motion=video), talking_face, portrait, 1.0)
+        performance._from_file(video, InferRun(motion=video), talking_face, portrait, 1.0, {})
