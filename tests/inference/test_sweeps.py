@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -14,9 +15,11 @@ from vasa.data.config import ClipsConfig, SpokenConfig
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.data.synthetic.dynamics import main_direction
 from vasa.inference.batch import run_list
+from vasa.inference.config import SWEEPS, MakeJobsRun
+from vasa.inference.list_files import Material
 from vasa.inference.sweeps import steps, sweep_list
-from vasa.inference.true_sweeps import resting, true_sweep
-from vasa.metrics.controls import summarise_controls
+from vasa.inference.true_sweeps import TRUE_ROW, resting, swept, true_sweep
+from vasa.metrics.controls import emotion_weights, summarise_controls
 from vasa.metrics.sources import find_rows, read_clip
 from vasa.records import EMOTIONS
 
@@ -119,6 +122,17 @@ def test_a_true_sweep_is_exactly_what_is_asked(asked):
     assert turn == pytest.approx(asked.get("head_yaw", 0), abs=0.01)
     distance = float(made.pose[:, 5].neg().exp().mean() / home.pose[0, 5].neg().exp())
     assert distance == pytest.approx(asked.get("distance", 1), abs=1e-3)
+
+
+def test_what_a_true_sweep_says_of_itself_can_be_measured(tmp_path):
+    """Where no mood is asked for, none is named: defaults such as auto are no mood."""
+    run = MakeJobsRun(output=tmp_path, num_clips=1, seconds=1.0, size=64)
+    jobs = swept(run, Material("clip000", {"index": 0}))
+    said = [json.loads(path.read_text()) for path in sorted((tmp_path / TRUE_ROW).glob("*.job.json"))]
+    assert len(said) == len(jobs) == len(steps())
+    assert sorted(one["emotion"] for one in said if "emotion" in one) == sorted(SWEEPS["emotion"])
+    assert all(emotion_weights(one.get("emotion") or {}).sum() == pytest.approx(1) for one in said)
+    assert all(one["gaze_yaw"] == 0 for one in said if "gaze_yaw" not in one["name"])
 
 
 def test_a_mood_changes_the_face_and_nothing_else():

@@ -33,8 +33,8 @@ from vasa.records import POSE_NAMES, SAMPLES_PER_FRAME, Animation, MotionLayout
 TRUE_ROW = "true_controls"
 TRUE_EVERY = 4
 """Frames of a clip for one that is rendered: what is judged are means and the main gaze of a clip."""
-_NOTHING = {name: getattr(VideoOptions(), name) for name in SWEEPS if name != "blink_rate"}
-"""What is asked of a video for which nothing is asked, as the job files of made ones have it too."""
+_NOTHING = {name: getattr(VideoOptions(), name) for name in SWEEPS if name not in ("blink_rate", "emotion")}
+"""What is asked of a video for which nothing is asked, as the job files of made ones have it too: no mood."""
 _POSE = MotionLayout.volumetric(0)
 
 
