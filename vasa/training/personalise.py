@@ -105,7 +105,7 @@ def _video(run: PersonaliseRun, plan: Plan, size: int, read: ReadVideo, judges: 
 
 @dataclass(slots=True)
 class Learning:
-    """Trains a person's refiner and pose encoder on ``seen``. kept: when the kept frames were."""
+    """Trains a person's refiner and encoders on ``seen``. kept: when the kept frames were."""
 
     run: PersonaliseRun
     person: Person
@@ -136,7 +136,8 @@ class Learning:
     def learn(self, plan: Plan, runtime: Runtime, note_time: Callable[[], None]) -> None:
         """Trains to ``plan.steps`` and leaves the averaged weights in the person."""
         run, person, work = self.run, self.person, self.run.out / WORK
-        learned = nn.ModuleDict({"refiner": person.refiner, "pose_encoder": person.pose_encoder})
+        names = ("refiner", "pose_encoder", "dynamics_encoder")
+        learned = nn.ModuleDict({name: person.get_submodule(name) for name in names})
 
         def export(done: int, averages: Mapping[str, nn.Module]) -> Path:
             note_time()

@@ -18,11 +18,14 @@ class PersonLossConfig:
     squared: float = 2.0  # squared error, which is what PSNR counts
     gradient: float = 0.5  # L1 of image gradients at three scales
     pose: float = 20.0  # squared difference of poses from what the face space says, radians and half widths
+    dynamics: float = 1.0  # of controls from what the face space says
     background: float = 0.1  # weight of what lies outside the face's box, which has 1
     detail: float = 1.0  # extra weight of the eyes' and mouth's boxes
 
     def __post_init__(self) -> None:
-        if min(self.l1, self.squared, self.gradient, self.pose, self.background, self.detail) < 0:
+        if min(self.l1, self.squared, self.gradient, self.pose, self.dynamics, self.background) < 0:
+            raise ValueError("losses: a weight is below 0; wanted 0 or more.")
+        if self.detail < 0:
             raise ValueError("losses: a weight is below 0; wanted 0 or more.")
 
 

@@ -22,7 +22,6 @@ from vasa.records import CONTROL_INDEX, POSE_NAMES
 from vasa.training.personalise_step import Seen
 
 CHUNK = 32
-POSE = "pose_encoder."
 LANDMARK_LOOKS = 32
 """Frames that a person's neutral landmarks are the mean of."""
 IDENTITY_LOOKS = 8
@@ -123,8 +122,10 @@ def build_person(
     """
     places = torch.tensor(kept, device=seen.motion.device)
     person = Person(config, space.config, len(kept), fine.shape[-1]).to(places.device)
-    encoder = {k.removeprefix(POSE): t for k, t in weights.tensors.items() if k.startswith(POSE)}
-    load_into(person.pose_encoder, encoder, "the pose encoder")
+    for name in ("pose_encoder", "dynamics_encoder"):
+        encoder = {k.removeprefix(f"{name}."): t for k, t in weights.tensors.items() if k.startswith(f"{name}.")}
+        load_into(getattr(person, name), encoder, f"the {name}")
+    person.dynamics_encoder.reading.requires_grad_(False)
     looks = torch.linspace(0, len(seen) - 1, min(LANDMARK_LOOKS, len(seen))).round().long().to(places.device)
     found = [space.encode(to_float(seen.frames[part])).landmarks for part in looks.split(CHUNK // 2)]
     motion = seen.motion
@@ -147,6 +148,7 @@ def build_person(
 
 @torch.no_grad()
 def settle(person: Person) -> None:
-    """After training: the kept frames' poses as the trained encoder sees them."""
-    person.motion[:, person.layout.pose] = person.pose_code(person.pixels_at(person.size).small)
+    """After training: the kept frames' motion as the trained encoders see it."""
+    person.motion.copy_(person.read(person.pixels_at(person.size).small))
+    person.controls.copy_(person.said(person.motion))
     person.eval().requires_grad_(False)

@@ -86,16 +86,16 @@ class PersonStep:
         chosen, shares = person.nearest(motion[:, person.layout.pose], controls, batch.far)
         used, place = chosen.unique(return_inverse=True)
         was = torch.cat([motion, person.motion[used]])
-        pose = person.pose_code(torch.cat([true, self.pixels.small[used]])).float()
-        now = torch.cat([pose, was[:, person.layout.dynamics]], 1)
+        now = person.read(torch.cat([true, self.pixels.small[used]]))
         with fast_precision(index.device):
             moved, kept = now[: len(index)], now[len(index) :][place]
-            made = person.compose(self.pixels, moved, controls, chosen, shares, kept).float()
+            made = person.compose(self.pixels, moved, person.said(moved), chosen, shares, kept).float()
         terms = {
             "l1": weighted_l1(made, true, weight),
             "squared": ((made - true).square() * weight).sum() / (3 * weight.sum()),
             "gradient": gradient_l1(made, true, weight),
-            "pose": (pose - was[:, person.layout.pose]).square().mean(),
+            "pose": (now - was)[:, person.layout.pose].square().mean(),
+            "dynamics": (person.said(now) - person.said(was)).square().mean(),
         }
         weighted = {name: value * getattr(losses, name) for name, value in terms.items()}
         return {"total": torch.stack(list(weighted.values())).sum(), **terms}

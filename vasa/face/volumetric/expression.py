@@ -20,10 +20,10 @@ from vasa.records import CONTROL_INDEX
 
 JAW_DROP = 0.43  # lower lip's way down at jaw = 1, in units of eye line to lip line
 UPPER_LIP_LIFT = 0.03
-LIP_STRETCH = 0.36  # of the half width at lip_width = +-1
+LIP_STRETCH, LIP_NARROW = 0.29, 0.85  # of the half width at lip_width = 1; share of it at -1
 PUCKER_SHRINK = 0.30
 PRESS = 0.95  # share of the vermilion that hides at lip_press = 1
-SMILE_OUT, SMILE_UP = 0.08, 0.13
+SMILE_OUT, SMILE_UP, SMILE_FALL = 0.04, 0.092, 0.8  # of the corners at smile = 1; share of it at -1
 BROW_TRAVEL, BROW_FALL = 0.135, 0.6  # of a brow's middle at brow_raise = 1; share of it at -1
 FROWN_DOWN, FROWN_IN = 0.085, 0.066
 BROW_REACH, FROWN_REACH, FROWN_LOWER = 0.168, 0.126, 0.055
@@ -34,6 +34,9 @@ LID_SKIN, BROW_SKIN = 0.38, 0.76
 WIDEN_UP, WIDEN_DOWN, MOST_WIDENED = 0.7, 0.3, 0.25
 """Ways of upper and lower lid, of the eye's opening, per unit of blink below 0, and how far below that goes.
 In closing the upper lid goes all the way."""
+UPPER_FOLLOWS, LOWER_FOLLOWS, MOST_FOLLOWED = 1.3, 0.6, 0.35
+"""Lids go with the eyes: share of its own height above or below an open eye's middle by which each lid goes
+up per radian of gaze pitch, and the most of that pitch, either way, that counts."""
 UNDO_STEP = 0.75
 LEAST_DRAWN = 0.7  # of an opening: eyes that open farther show what was hidden
 LOWER_LID = 0.16  # units below the lower lid: how far its skin goes with it
@@ -79,14 +82,14 @@ def _mouth_motion(points: Tensor, controls: Tensor, shape: FaceShape, lower: boo
     else:
         dy = UPPER_LIP_LIFT * jaw * unit * arch * bump((s / (0.22 * unit)) ** 2)
         thickness = _column(shape.lip_up)
-    squeeze = PRESS * press * arch * bump((s / (1.3 * thickness)) ** 2)
+    squeeze = PRESS * press * arch * bump((s / (1.6 * thickness)) ** 2)
     dy = dy - squeeze * s.clamp(min=-1.5 * thickness, max=1.5 * thickness)
     lips = bump((s / (0.42 * unit)) ** 2 + ((t / 1.7) ** 2) ** 2)
-    stretch = LIP_STRETCH * _control(controls, "lip_width") - PUCKER_SHRINK * _control(
-        controls, "lip_pucker"
-    ).clamp(min=0)
+    width, smile = _control(controls, "lip_width"), _control(controls, "smile")
+    width = torch.where(width > 0, width, LIP_NARROW * width)
+    smile = torch.where(smile > 0, smile, SMILE_FALL * smile)
+    stretch = LIP_STRETCH * width - PUCKER_SHRINK * _control(controls, "lip_pucker").clamp(min=0)
     dx = half * t * stretch * lips
-    smile = _control(controls, "smile")
     for side in (-1.0, 1.0):
         corner = bump(((t - side) * half / (0.42 * unit)) ** 2 + (s / (0.36 * unit)) ** 2)
         dx = dx + side * SMILE_OUT * unit * smile * corner
@@ -145,33 +148,38 @@ def undo(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool, steps:
     return neutral
 
 
-def lid_lines(x: Tensor, blink: Tensor, shape: FaceShape, side: int) -> tuple[Tensor, Tensor]:
-    """Heights (B, N) of the upper and the lower lid's edge at x (B, N) for blink (B, 1)."""
+def lid_lines(x: Tensor, lids: Tensor, shape: FaceShape, side: int) -> tuple[Tensor, Tensor]:
+    """Heights (B, N) of the upper and the lower lid's edge at x (B, N) for lids (B, 2): blink and gaze pitch
+    in radians.
+    """
     k = ((x - _column(shape.eye_x[:, side])) / _column(shape.eye_w[:, side])).clamp(-1, 1)
     arch = (1 - k * k).clamp(min=1e-4)
-    middle = _column(shape.eye_y[:, side])
-    low = middle - _column(shape.eye_low[:, side]) * arch**0.9
-    up = middle + _column(shape.eye_up[:, side]) * arch**0.7
+    middle, blink = _column(shape.eye_y[:, side]), lids[:, :1]
+    below = _column(shape.eye_low[:, side]) * arch**0.9
+    above = _column(shape.eye_up[:, side]) * arch**0.7
     closed, widened = blink.clamp(0, 1), (-blink).clamp(0, MOST_WIDENED)
-    top = low + (up - low) * (1 - closed + WIDEN_UP * widened)
-    return top, low - (up - low) * WIDEN_DOWN * widened
+    follow = lids[:, 1:].clamp(-MOST_FOLLOWED, MOST_FOLLOWED) * (1 - closed)
+    whole = above + below
+    top = middle - below + whole * (1 - closed + WIDEN_UP * widened) + UPPER_FOLLOWS * above * follow
+    low = middle - below - whole * WIDEN_DOWN * widened + LOWER_FOLLOWS * below * follow
+    return top, low
 
 
 def lid_map(
-    points: Tensor, from_blink: Tensor, to_blink: Tensor, gaze_shift: Tensor, shape: FaceShape, side: int
+    points: Tensor, from_lids: Tensor, to_lids: Tensor, gaze_shift: Tensor, shape: FaceShape, side: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Moves points around one eye from one opening to another; used from the target's eye back to the
     source's.
 
-    points (B, N, 2); blinks (B, 1); gaze_shift (B, 2): the way of the iris on the face plane from target to
-    source.
+    points (B, N, 2); lids (B, 2) as in lid_lines; gaze_shift (B, 2): the way of the iris on the face plane
+    from target to source.
     Returns the moved points, ``opening`` (B, N): 1 inside the eye opening before the map, and ``covered``
     (B, N): how far the eyeball there was hidden by the lid at the other opening (1: no pixels of it exist).
     """
     x, y = points.unbind(-1)
     width = _column(shape.eye_w[:, side])
-    top_from, low_from = lid_lines(x, from_blink, shape, side)
-    top_to, low_to = lid_lines(x, to_blink, shape, side)
+    top_from, low_from = lid_lines(x, from_lids, shape, side)
+    top_to, low_to = lid_lines(x, to_lids, shape, side)
     ceiling = 0.40 * _column(shape.eye_y[:, side]) + 0.60 * _column(shape.brow_y[:, side])
     ceiling = torch.maximum(ceiling, torch.maximum(top_from, top_to) + 0.05 * _column(shape.unit))
     k = (x - _column(shape.eye_x[:, side])) / width

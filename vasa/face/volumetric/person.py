@@ -2,7 +2,7 @@
 few.
 
     motion -> nearest kept frames -> geometric warp of each -> PersonRefiner -> one picture
-    frame of the person -> their pose encoder -> z_pose
+    frame of the person -> their pose and dynamics encoders -> motion
 
 A portrait shows neither teeth nor closed lids nor the other side of a head; a minute of video does. So
 nothing of the face space is trained: kept frames are warped as its portraits are (pixels.py), from nearby,
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vasa.checkpoint import CheckpointError, from_plain, load_into, load_weights, plain
 from vasa.face.config import FaceConfig, PersonConfig
-from vasa.face.volumetric.encoders import PoseEncoder
+from vasa.face.volumetric.encoders import DynamicsEncoder, PoseEncoder
 from vasa.face.volumetric.mouth import paint_mouth
 from vasa.face.volumetric.pixels import Base, base_warp
 from vasa.face.volumetric.refiner import PersonRefiner, Refined
@@ -71,6 +71,7 @@ class Person(nn.Module):
         width = self.layout.width
         self.refiner = PersonRefiner(config, width, face.size)
         self.pose_encoder = PoseEncoder(face)  # the face space's, trained on
+        self.dynamics_encoder = DynamicsEncoder(face)  # its body trained on; its reading the face space's
         self.register_buffer("frames", torch.zeros(num, 3, side, side, dtype=torch.uint8))
         self.register_buffer("motion", torch.zeros(num, width))
         self.register_buffer("controls", torch.zeros(num, NUM_CONTROLS))
@@ -136,6 +137,15 @@ class Person(nn.Module):
         """Frames (B, 3, S, S) of the person -> z_pose (B, 6), as the trained encoder sees it."""
         return self.pose_encoder(resized(images, self.face.encoder_input))
 
+    def read(self, images: Tensor) -> Tensor:
+        """Frames (B, 3, S, S) of the person -> motion (B, E), as the trained encoders see them."""
+        pose = self.pose_code(images)
+        return torch.cat([pose.float(), self.dynamics_encoder(images, pose.detach()).float()], -1)
+
+    def said(self, motion: Tensor) -> Tensor:
+        """Controls (..., 11) that a motion (..., E) says."""
+        return self.dynamics_encoder.controls(motion[..., self.layout.dynamics])
+
     def code(self, motion: Tensor) -> Tensor:
         """Motion (B, E) as the refiner is told it: nothing that the video did not show."""
         standard = (motion - self.mean) / self.spread
@@ -199,7 +209,7 @@ class Person(nn.Module):
         with torch.autocast(pose.device.type, enabled=False):
             return base_warp(
                 kept.flatten(0, 1)[:, self.layout.pose].float(),
-                self.controls[index],
+                self.said(kept.flatten(0, 1)),
                 pose.repeat_interleave(near, 0),
                 controls.float().repeat_interleave(near, 0),
                 face_shape(self.landmarks.expand(len(index), -1, -1)),

@@ -99,10 +99,8 @@ class PersonalFace(DelegatedFace):
         return replace(appearance, held=resized(still, appearance.pixels.side))
 
     def motion(self, images: Tensor) -> Tensor:
-        """The dynamics are the face space's; the pose is as the person's own encoder sees it."""
-        motion = self.space.motion(images)
-        pose = self.person.pose_code(resized(images, self.size))
-        return torch.cat([pose, motion[:, self.layout.dynamics]], -1)
+        """As the person's own encoders see it."""
+        return self.person.read(resized(images, self.size))
 
     def render(self, appearance: Any, motion: Tensor) -> Tensor:
         if not isinstance(appearance, PersonAppearance):

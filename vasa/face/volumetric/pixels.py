@@ -246,13 +246,13 @@ def _transfer(
     free = free * _activity(target - source, ("jaw", "lip_width", "lip_pucker", "lip_press", "smile"))
     eye_open, eye_new, iris = (torch.zeros_like(inside) for _ in range(3))
     for side, name in enumerate(("blink_left", "blink_right")):
-        index = CONTROL_INDEX[name]
+        lids = [CONTROL_INDEX[name], CONTROL_INDEX["gaze_pitch"]]
         offset_target, offset_source = gaze_offset(target, shape, side), gaze_offset(source, shape, side)
         before = neutral
         neutral, opening, covered = lid_map(
             neutral,
-            target[:, index, None],
-            source[:, index, None],
+            target[:, lids],
+            source[:, lids],
             offset_source - offset_target,
             shape,
             side,
