@@ -123,8 +123,8 @@ def build_person(
     places = torch.tensor(kept, device=seen.motion.device)
     person = Person(config, space.config, len(kept), fine.shape[-1]).to(places.device)
     for name in ("pose_encoder", "dynamics_encoder"):
-        encoder = {k.removeprefix(f"{name}."): t for k, t in weights.tensors.items() if k.startswith(f"{name}.")}
-        load_into(getattr(person, name), encoder, f"the {name}")
+        own = {k.removeprefix(f"{name}."): t for k, t in weights.tensors.items() if k.startswith(f"{name}.")}
+        load_into(person.get_submodule(name), own, f"the {name}")
     person.dynamics_encoder.reading.requires_grad_(False)
     looks = torch.linspace(0, len(seen) - 1, min(LANDMARK_LOOKS, len(seen))).round().long().to(places.device)
     found = [space.encode(to_float(seen.frames[part])).landmarks for part in looks.split(CHUNK // 2)]
