@@ -130,7 +130,7 @@ class Person(nn.Module):
     def pixels_at(self, side: int) -> PersonPixels:
         """The kept frames, ready for frames of ``side`` px."""
         kept = self.frames.float() / 127.5 - 1
-        fine = resized(kept, 2 * side) if self.side >= 2 * side else enlarge_twice(resized(kept, side))
+        fine = enlarge_twice(resized(kept, side))
         return PersonPixels(resized(kept, self.size), fine.half() if side > self.size else fine, side)
 
     def pose_code(self, images: Tensor) -> Tensor:

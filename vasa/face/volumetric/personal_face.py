@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vasa.checkpoint import CheckpointError, plain
@@ -21,6 +22,8 @@ from vasa.face.volumetric.composition import freedom
 from vasa.face.volumetric.person import PERSON_FILE, Person, PersonPixels, enlarged, resized
 
 TINY = 1e-3
+FULL_CHANGE = 0.25
+"""Of a pixel, from which on the face space's is shown in place of the person's."""
 
 
 def with_person(space: FaceAutoencoder, folder: Path) -> FaceAutoencoder | PersonalFace:
@@ -112,12 +115,15 @@ class PersonalFace(DelegatedFace):
             far, near = (self.space.set_controls(motion.float(), said) for said in (asked, within))
         made = person(appearance.pixels, near, within)
         if bool(((asked - within).abs() > TINY).any()):
-            made = (made + self._beyond(appearance, near, far)).clamp(-1, 1)
+            made = self._beyond(appearance, made, near, far)
         return made if appearance.held is None else torch.lerp(appearance.held, made, freedom(made))
 
-    def _beyond(self, appearance: PersonAppearance, near: Tensor, far: Tensor) -> Tensor:
-        """What changes (B, 3, H, H) as eyes go on from motion ``near``, that the video shows, to ``far``: the
-        face space, which has seen many people, knows.
+    def _beyond(self, appearance: PersonAppearance, made: Tensor, near: Tensor, far: Tensor) -> Tensor:
+        """``made`` (B, 3, H, H), with what changes as eyes go on from motion ``near``, that the video shows, to
+        ``far`` as the face space, which has seen many people, shows it.
         """
-        change = self.space.render(appearance.plain, far) - self.space.render(appearance.plain, near)
-        return enlarged(change.float(), appearance.pixels.side)
+        shown, before = (self.space.render(appearance.plain, motion).float() for motion in (far, near))
+        share = ((shown - before).abs().amax(1, keepdim=True) / FULL_CHANGE).clamp(max=1)
+        share = F.avg_pool2d(F.max_pool2d(share, 3, 1, 1), 3, 1, 1)
+        side = appearance.pixels.side
+        return torch.lerp(made, enlarged(shown, side), enlarged(share, side))
