@@ -18,6 +18,8 @@ from vasa.metrics.video import box_mask
 from vasa.training.face_step import feature_boxes
 from vasa.training.personalise_config import PersonLossConfig
 
+EYES_HELD = 10.0
+"""How much more what encoders say of eyes is held to what the face space says: their pixels are too few."""
 TOO_NEAR = 2
 """Frames that a kept one must be away from the one to make: else it is that picture, or nearly."""
 
@@ -68,6 +70,7 @@ class PersonStep:
         self.person, self.losses, self.seen = person, losses, seen
         self.pixels = person.pixels_at(person.size)
         self.weight = self._weights(seen)
+        self.held = 1 + (EYES_HELD - 1) * person.of_eyes.float()
 
     def _weights(self, seen: Seen) -> Tensor:
         """Of each pixel (T, 1, S, S): the face's box before the background, its eyes and mouth before
@@ -95,7 +98,7 @@ class PersonStep:
             "squared": ((made - true).square() * weight).sum() / (3 * weight.sum()),
             "gradient": gradient_l1(made, true, weight),
             "pose": (now - was)[:, person.layout.pose].square().mean(),
-            "dynamics": (person.said(now) - person.said(was)).square().mean(),
+            "dynamics": (self.held * (person.said(now) - person.said(was)).square()).mean(),
         }
         weighted = {name: value * getattr(losses, name) for name, value in terms.items()}
         return {"total": torch.stack(list(weighted.values())).sum(), **terms}

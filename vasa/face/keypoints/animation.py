@@ -1,5 +1,5 @@
-"""LivePortrait's and JoyVASA's rules: how a driving motion becomes keypoints of a source. Everything is per clip:
-frame 0 of the driving is what relative motion is measured from.
+"""LivePortrait's and JoyVASA's rules: how a driving motion becomes keypoints of a source. Everything is per
+clip: frame 0 of the driving is what relative motion is measured from.
 
     relative   R = R_i R_0^T R_s,  exp = exp_s + exp_i - exp_0,  scale = s_s s_i / s_0,  t = t_s + t_i - t_0
     absolute   R_i, exp_i and t_i take the source's place
@@ -10,7 +10,7 @@ then retargeting of eyes and lips, stitching, and a multiplier of the way from t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,8 +36,8 @@ CLOSED_EYES, OPEN_EYES = 0.18, 0.39
 
 @dataclass(slots=True)
 class KeypointMotion:
-    """T frames as M reads them: turned (T, 3, 3), expression (T, 21, 3), scale (T, 1), t (T, 3). eyes (T, 2) and
-    lips (T, 1): ratios of openings, where landmarks were seen.
+    """T frames as M reads them: turned (T, 3, 3), expression (T, 21, 3), scale (T, 1), t (T, 3). eyes (T, 2)
+    and lips (T, 1): ratios of openings, where landmarks were seen.
     """
 
     turned: Tensor
@@ -51,8 +51,9 @@ class KeypointMotion:
         return len(self.turned)
 
     def __getitem__(self, index: slice) -> KeypointMotion:
-        values = (getattr(self, f.name) for f in fields(self))
-        return KeypointMotion(*(None if v is None else v[index] for v in values))
+        ratios = (None if part is None else part[index] for part in (self.eyes, self.lips))
+        motion = self.turned[index], self.expression[index], self.scale[index], self.t[index]
+        return KeypointMotion(*motion, *ratios)
 
     def keypoints(self, canonical: Tensor) -> Tensor:
         """x (T, 21, 3) of canonical keypoints (1, 21, 3) or (T, 21, 3)."""
@@ -78,7 +79,9 @@ def region_mask(region: str) -> Tensor:
 
 
 def hull_multiplier(source: Tensor, driving: Tensor) -> float:
-    """Square root of the ratio of the volumes of two hulls, keypoints (1, 21, 3): how much larger the source is."""
+    """Square root of the ratio of the volumes of two hulls, keypoints (1, 21, 3): how much larger the source
+    is.
+    """
     volumes = [ConvexHull(points[0].cpu().numpy().astype(np.float64)).volume for points in (source, driving)]
     return float(np.sqrt(volumes[0]) / np.sqrt(volumes[1]))
 
@@ -249,7 +252,7 @@ class Animator:
 def _ratios(found: Tensor | None, whose: str) -> Tensor:
     if found is None:
         raise ValueError(
-            f"the {whose} has no ratios of its eyes and lips, which retargeting needs; give landmarks, or leave "
-            "eye_retargeting and lip_retargeting out."
+            f"the {whose} has no ratios of its eyes and lips, which retargeting needs; give landmarks, or "
+            "leave eye_retargeting and lip_retargeting out."
         )
     return found

@@ -33,8 +33,8 @@ def rotation(pitch: Tensor, yaw: Tensor, roll: Tensor) -> Tensor:
 
 
 def transformed(canonical: Tensor, turned: Tensor, expression: Tensor, scale: Tensor, t: Tensor) -> Tensor:
-    """Equation 2: canonical keypoints and expression (B, 21, 3), R (B, 3, 3), scale (B, 1), t (B, 3) -> x
-    (B, 21, 3).
+    """Equation 2: canonical keypoints and expression (B, 21, 3), R (B, 3, 3), scale (B, 1), t (B, 3) -> x (B,
+    21, 3).
     """
     flat = torch.cat([t[:, :2], torch.zeros_like(t[:, 2:])], -1)
     return scale[..., None] * (canonical @ turned + expression) + flat[:, None]

@@ -29,8 +29,8 @@ class AnimationConfig:
     def __post_init__(self) -> None:
         if self.species not in SPECIES or self.region not in REGIONS:
             raise ValueError(
-                f"species is {self.species!r} and region {self.region!r}; wanted one of {', '.join(SPECIES)}, "
-                f"and one of {', '.join(REGIONS)}."
+                f"species is {self.species!r} and region {self.region!r}; wanted one of "
+                f"{', '.join(SPECIES)}, and one of {', '.join(REGIONS)}."
             )
         if not 0 <= self.multiplier <= 5 or not 0 <= self.smooth <= 1:
             raise ValueError(

@@ -3,9 +3,9 @@ pictures (B, H, W, C), volumes (B, D, H, W, C).
 
     after repetition   a kernel that runs over repeated pixels reads some of them twice: its taps are added up
                        first, one smaller kernel for each place within a repeated pixel
-    Winograd           F(4 x 4, 3 x 3) of Lavin and Gray 2016: 36 products for 16 results instead of 144, at the
-                       points 0, +-3/4, +-3/2, which lose a third as much to rounding as theirs
-    Fourier            wide kernels, in tiles, by overlap and save
+    Winograd           F(4 x 4, 3 x 3) of Lavin and Gray 2016: 36 products for 16 results instead of 144, at
+    the points 0, +-3/4, +-3/2, which lose a third as much to rounding as theirs Fourier            wide
+    kernels, in tiles, by overlap and save
 
 The last two pay on CPUs in fp32; elsewhere ``conv_of`` gives the library's.
 """
@@ -63,8 +63,8 @@ class DirectConv(nn.Module):
 
 
 class WinogradConv(nn.Module):
-    """3 x 3 with padding 1 of (B, H, W, C), H and W multiples of 4; and 3 x 3 x 3 of (B, D, H, W, C), whose taps
-    along depth are added up.
+    """3 x 3 with padding 1 of (B, H, W, C), H and W multiples of 4; and 3 x 3 x 3 of (B, D, H, W, C), whose
+    taps along depth are added up.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -116,8 +116,8 @@ class WinogradConv(nn.Module):
 
 
 class FourierConv(nn.Module):
-    """K x K x K with padding K // 2 of a volume (B, D, H, W, C): planes in tiles of 28, every tap along depth as
-    channels of its own, which are then added up at their depths.
+    """K x K x K with padding K // 2 of a volume (B, D, H, W, C): planes in tiles of 28, every tap along depth
+    as channels of its own, which are then added up at their depths.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -141,7 +141,9 @@ class FourierConv(nn.Module):
             (reach, across * fresh - width + reach, reach, down * fresh - height + reach),
         )
         tiles = padded.unfold(2, side, fresh).unfold(3, side, fresh)  # (N, C, down, across, side, side)
-        turned = torch.fft.rfft2(tiles).permute(4, 5, 0, 2, 3, 1).reshape(side * (side // 2 + 1), -1, channels)
+        turned = (
+            torch.fft.rfft2(tiles).permute(4, 5, 0, 2, 3, 1).reshape(side * (side // 2 + 1), -1, channels)
+        )
         found = torch.bmm(turned, self.products).view(side, side // 2 + 1, -1)
         made = torch.fft.irfft2(found, (side, side), dim=(0, 1))[:fresh, :fresh]
         made = made.reshape(fresh, fresh, batch, depth, down, across, kernel, self.outputs)
@@ -153,7 +155,12 @@ class FourierConv(nn.Module):
             result += self.bias
         for tap in range(kernel):
             shift = tap - reach
-            here, there = slice(max(-shift, 0), depth - max(shift, 0)), slice(max(shift, 0), depth + min(shift, 0))
+            if abs(shift) >= depth:
+                continue
+            here, there = (
+                slice(max(-shift, 0), depth - max(shift, 0)),
+                slice(max(shift, 0), depth + min(shift, 0)),
+            )
             result[:, here] += made[tap][:, there]
         return result
 
@@ -169,8 +176,8 @@ def conv_of(weight: Tensor, bias: Tensor | None, quick: bool) -> nn.Module:
 
 
 class AfterRepetition(nn.Module):
-    """A convolution of size 3 over a picture or planes whose pixels were repeated ``factor`` times in height and
-    width, without repeating them: (B, [D,] H, W, C) -> (B, [D,] H factor, W factor, O).
+    """A convolution of size 3 over a picture or planes whose pixels were repeated ``factor`` times in height
+    and width, without repeating them: (B, [D,] H, W, C) -> (B, [D,] H factor, W factor, O).
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, factor: int) -> None:
@@ -180,21 +187,24 @@ class AfterRepetition(nn.Module):
         for phase in range(factor):
             groups.setdefault(_taps(phase, factor), []).append(phase)
         self.parts: list[tuple[list[int], list[int], int, int]] = []
-        self.convs = nn.ModuleList()
+        convs = []
         for (down, rows), (across, columns) in itertools.product(groups.items(), repeat=2):
             small = torch.stack([_summed(weight, down, i, -2) for i in range(len(down))], -2)
             small = torch.stack([_summed(small, across, i, -1) for i in range(len(across))], -1)
             padding = (1, 0, 0) if weight.dim() == 5 else 0
-            self.convs.append(DirectConv(small, bias, padding))
+            convs.append(DirectConv(small, bias, padding))
             self.parts.append((rows, columns, down[0][0], across[0][0]))
+        self.kernels = [tuple(conv.weight.shape[-2:]) for conv in convs]
+        self.convs = nn.ModuleList(convs)
 
     def forward(self, x: Tensor) -> Tensor:
         *lead, height, width, channels = x.shape
         padded = F.pad(x, (0, 0, 1, 1, 1, 1))
         factor = self.factor
         result = x.new_empty(*lead, height, factor, width, factor, self.outputs)
-        for (rows, columns, top, left), conv in zip(self.parts, self.convs, strict=True):
-            kernel = conv.weight.shape[-2:]
+        for (rows, columns, top, left), conv, kernel in zip(
+            self.parts, self.convs, self.kernels, strict=True
+        ):
             part = padded[..., 1 + top : 1 + top + height + kernel[0] - 1, :, :]
             made = conv(part[..., 1 + left : 1 + left + width + kernel[1] - 1, :])
             for row, column in itertools.product(rows, columns):

@@ -1,7 +1,7 @@
 """What is read from a picture: F, the 3D appearance feature volume, and M, canonical keypoints and motion.
 
-Pictures are RGB in 0..1, (B, 3, 256, 256), without mean or deviation taken out. LivePortrait, section 3.2; M is
-a ConvNeXt-V2-Tiny (Woo et al. 2023).
+Pictures are RGB in 0..1, (B, 3, 256, 256), without mean or deviation taken out. LivePortrait, section 3.2; M
+is a ConvNeXt-V2-Tiny (Woo et al. 2023).
 """
 
 from __future__ import annotations
@@ -50,22 +50,24 @@ class VolumeBlock(nn.Module):
 
 
 class AppearanceExtractor(nn.Module):
-    """F: picture (B, 3, 256, 256) -> volume (B, 32, 16, 64, 64)."""
+    """F: picture (B, 3, 256, 256) -> volume (B, 32, 16, 64, 64). narrow divides every width, and the depth."""
 
-    def __init__(self) -> None:
+    def __init__(self, narrow: int = 1) -> None:
         super().__init__()
-        self.first = NormedConv(2, 3, 64)
-        self.down_blocks = nn.ModuleList([DownBlock(2, 64, 128), DownBlock(2, 128, 256)])
-        self.second = nn.Conv2d(256, VOLUME_CHANNELS * VOLUME_DEPTH, 1)
+        width = 64 // narrow
+        self.volume = VOLUME_CHANNELS // narrow, VOLUME_DEPTH // narrow
+        self.first = NormedConv(2, 3, width)
+        self.down_blocks = nn.ModuleList(DownBlock(2, a * width, 2 * a * width) for a in (1, 2))
+        self.second = nn.Conv2d(4 * width, self.volume[0] * self.volume[1], 1)
         self.resblocks_3d = nn.Sequential()
         for number in range(6):
-            self.resblocks_3d.add_module(f"3dr{number}", VolumeBlock(VOLUME_CHANNELS))
+            self.resblocks_3d.add_module(f"3dr{number}", VolumeBlock(self.volume[0]))
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.first(image)
         for block in self.down_blocks:
             x = block(x)
-        return self.resblocks_3d(self.second(x).unflatten(1, (VOLUME_CHANNELS, VOLUME_DEPTH)))
+        return self.resblocks_3d(self.second(x).unflatten(1, self.volume))
 
 
 class ChannelsFirstNorm(nn.LayerNorm):
@@ -111,23 +113,24 @@ class ConvNextBlock(nn.Module):
 class KeypointDetector(nn.Module):
     """The trunk and the seven heads of M, raw."""
 
-    def __init__(self) -> None:
+    def __init__(self, narrow: int = 1) -> None:
         super().__init__()
-        stem = nn.Sequential(nn.Conv2d(3, DIMS[0], 4, 4), ChannelsFirstNorm(DIMS[0], eps=LAYER_NORM_EPS))
+        dims = tuple(dim // narrow for dim in DIMS)
+        stem = nn.Sequential(nn.Conv2d(3, dims[0], 4, 4), ChannelsFirstNorm(dims[0], eps=LAYER_NORM_EPS))
         downs = [
             nn.Sequential(ChannelsFirstNorm(a, eps=LAYER_NORM_EPS), nn.Conv2d(a, b, 2, 2))
-            for a, b in zip(DIMS, DIMS[1:], strict=False)
+            for a, b in zip(dims, dims[1:], strict=False)
         ]
         self.downsample_layers = nn.ModuleList([stem, *downs])
         self.stages = nn.ModuleList(
             nn.Sequential(*(ConvNextBlock(dim) for _ in range(depth)))
-            for dim, depth in zip(DIMS, DEPTHS, strict=True)
+            for dim, depth in zip(dims, DEPTHS, strict=True)
         )
-        self.norm = nn.LayerNorm(DIMS[-1], eps=LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(dims[-1], eps=LAYER_NORM_EPS)
         outputs = {"kp": 3 * NUM_KEYPOINTS, "scale": 1, "pitch": NUM_BINS, "yaw": NUM_BINS, "roll": NUM_BINS,
                    "t": 3, "exp": 3 * NUM_KEYPOINTS}  # fmt: skip
         for name, width in outputs.items():
-            self.add_module(f"fc_{name}", nn.Linear(DIMS[-1], width))
+            self.add_module(f"fc_{name}", nn.Linear(dims[-1], width))
         self.outputs = tuple(outputs)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -139,13 +142,13 @@ class KeypointDetector(nn.Module):
 
 
 class MotionExtractor(nn.Module):
-    """M: picture (B, 3, 256, 256) -> raw heads: kp and exp (B, 63), scale (B, 1), t (B, 3), and bins (B, 66) of
-    pitch, yaw and roll, which camera.py reads.
+    """M: picture (B, 3, 256, 256) -> raw heads: kp and exp (B, 63), scale (B, 1), t (B, 3), and bins (B, 66)
+    of pitch, yaw and roll, which camera.py reads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, narrow: int = 1) -> None:
         super().__init__()
-        self.detector = KeypointDetector()
+        self.detector = KeypointDetector(narrow)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         return self.detector(image)

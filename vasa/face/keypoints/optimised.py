@@ -1,13 +1,14 @@
 """W and G as frames need them: the same function of the same weights, for a fraction of the time.
 
-Norms are folded into convolutions, convolutions over repeated pixels read each once, all branches that see the
-same feature are one convolution, a shortcut's linear part goes through its 1 x 1 at once, what only the source
-says is worked out once, everything is channels-last; on CPUs in fp32 by Winograd and Fourier
+Norms are folded into convolutions, convolutions over repeated pixels read each once, all branches that see
+the same feature are one convolution, a shortcut's linear part goes through its 1 x 1 at once, what only the
+source says is worked out once, everything is channels-last; on CPUs in fp32 by Winograd and Fourier
 (convolutions.py). The plain graph beside it (warping.py, generator.py) is the reference.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,18 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vasa.face.keypoints.convolutions import AfterRepetition, DirectConv, conv_of
-from vasa.face.keypoints.extractor import NormedConv
-from vasa.face.keypoints.generator import LEAK, MIDDLE, Spade, SpadeBlock, SpadeGenerator
+from vasa.face.keypoints.generator import LEAK, MIDDLE, Spade, SpadeBlock, SpadeGenerator, SpectralConv
 from vasa.face.keypoints.warping import DenseMotion, WarpingModule, heat_maps, sample_volume, volume_grid
 
 NORM_EPS = 1e-5
 
 
-def folded(conv: nn.Conv2d | nn.Conv3d, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
+def folded(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution and the batch norm behind it, as one."""
+    assert isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d)
     mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None or conv.bias is None:
-        raise ValueError("a norm without statistics cannot be folded; load the released weights first.")
+    assert mean is not None and variance is not None and conv.bias is not None
     scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
     weight = conv.weight.double() * scale.view(-1, *[1] * (conv.weight.dim() - 1))
     bias = (conv.bias.double() - mean.double()) * scale + norm.bias.double()
@@ -35,14 +35,15 @@ def folded(conv: nn.Conv2d | nn.Conv3d, norm: nn.BatchNorm2d | nn.BatchNorm3d) -
 
 @dataclass(slots=True)
 class SourceVolume:
-    """What W needs of a source: volume (1, 32, D, H, W), seen (1, 4, D, H, W), keypoints (1, 21, 3), heat (1, 21,
-    D, H, W).
+    """What W needs of a source: volume (1, 32, D, H, W), seen (1, 4, D, H, W) of it, keypoints (1, 21, 3) and
+    their heat (1, 21, D, H, W); grid (D, H, W, 3).
     """
 
     volume: Tensor
     seen: Tensor
     keypoints: Tensor
     heat: Tensor
+    grid: Tensor
 
 
 class OptimisedWarping(nn.Module):
@@ -55,39 +56,35 @@ class OptimisedWarping(nn.Module):
         quick = precision == torch.float32 and dense.mask.weight.device.type == "cpu"
         self.compress = DirectConv(*folded(dense.compress, dense.norm), 0)
         encoder, decoder = dense.hourglass.encoder, dense.hourglass.decoder
-        self.down = nn.ModuleList(self._conv(block, quick) for block in encoder.down_blocks)
-        self.up = nn.ModuleList(
-            AfterRepetition(*(t.to(precision) for t in folded(block.conv, block.norm)), 2)
-            for block in decoder.up_blocks
-        )
-        last = folded(decoder.conv, decoder.norm)
-        self.last = conv_of(last[0].to(precision), last[1].to(precision), quick)
-        self.mask = conv_of(dense.mask.weight.to(precision), dense.mask.bias.to(precision), quick)
-        self.occlusion = DirectConv(dense.occlusion.weight.to(precision), dense.occlusion.bias.to(precision), 3)
-        self.third = self._conv(plain.third, quick)
-        fourth = plain.fourth
-        self.fourth = DirectConv(fourth.weight.to(precision), fourth.bias.to(precision), 0)
+        # planes of the encoder are small, and no multiples of Winograd's tiles
+        self.down = nn.ModuleList(conv_of(*self._folded(block), False) for block in encoder.down_blocks)
+        self.up = nn.ModuleList(AfterRepetition(*self._folded(block), 2) for block in decoder.up_blocks)
+        self.last = conv_of(*self._folded(decoder), quick)
+        self.mask = conv_of(*_pair(dense.mask, precision), quick)
+        self.occlusion = DirectConv(*_pair(dense.occlusion, precision), 3)
+        self.third = conv_of(*self._folded(plain.third), quick)
+        self.fourth = DirectConv(*_pair(plain.fourth, precision), 0)
         self.leak = plain.third.leak
         self.to(dense.mask.weight.device).requires_grad_(False)
 
-    def _conv(self, block: NormedConv, quick: bool) -> nn.Module:
-        weight, bias = (tensor.to(self.precision) for tensor in folded(block.conv, block.norm))
-        # small planes are no multiple of Winograd's tiles
-        return conv_of(weight, bias, quick and weight.dim() == 4)
+    def _folded(self, block: nn.Module) -> tuple[Tensor, Tensor]:
+        weight, bias = folded(block.get_submodule("conv"), block.get_submodule("norm"))
+        return weight.to(self.precision), bias.to(self.precision)
 
     def source(self, volume: Tensor, keypoints: Tensor) -> SourceVolume:
         """volume (1, 32, D, H, W) and keypoints (1, 21, 3): once for all frames."""
         seen = F.relu(self.compress(volume.float().movedim(1, -1))).movedim(-1, 1).contiguous()
-        grid = volume_grid(*volume.shape[2:], volume.device)
-        return SourceVolume(volume.float(), seen, keypoints.float(), heat_maps(grid, keypoints.float()))
+        depth, height, width = volume.shape[2:]
+        grid = volume_grid(depth, height, width, volume.device)
+        heat = heat_maps(grid, keypoints.float())
+        return SourceVolume(volume.float(), seen, keypoints.float(), heat, grid)
 
     def forward(self, source: SourceVolume, driving: Tensor) -> tuple[Tensor, DenseMotion]:
         """driving (B, 21, 3) -> feature (B, H, W, 256), channels last, and the motion."""
-        batch = len(driving)
-        grid = volume_grid(*source.volume.shape[2:], driving.device)
+        batch, grid = len(driving), source.grid
         way = F.pad(source.keypoints - driving, (0, 0, 1, 0))
         flows = grid + way[:, :, None, None, None]
-        found = self._hourglass(self._described(source, grid, flows, driving))
+        found = self._hourglass(self._described(source, flows, driving))
         mask = self.mask(found).float().movedim(-1, 1)
         weights = mask.softmax(1)
         # flows are the grid and a way: so is their mean
@@ -95,16 +92,18 @@ class OptimisedWarping(nn.Module):
         flat = found.permute(0, 2, 3, 4, 1).flatten(-2)  # channels before depth, as the weights have them
         occlusion = torch.sigmoid(self.occlusion(flat).float())
         moved = sample_volume(source.volume.expand(batch, -1, -1, -1, -1), deformation)
-        moved = moved.flatten(1, 2).permute(0, 2, 3, 1).to(self.precision, memory_format=torch.contiguous_format)
+        moved = (
+            moved.flatten(1, 2).permute(0, 2, 3, 1).to(self.precision, memory_format=torch.contiguous_format)
+        )
         feature = self.fourth(F.leaky_relu(self.third(moved), self.leak)) * occlusion.to(self.precision)
         return feature, DenseMotion(deformation, occlusion.movedim(-1, 1))
 
-    def _described(self, source: SourceVolume, grid: Tensor, flows: Tensor, driving: Tensor) -> Tensor:
+    def _described(self, source: SourceVolume, flows: Tensor, driving: Tensor) -> Tensor:
         """(B, D, H, W, 110)."""
         batch, num = flows.shape[:2]
         seen = source.seen.expand(batch * num, -1, -1, -1, -1)
         moved = sample_volume(seen, flows.flatten(0, 1)).unflatten(0, (batch, num))
-        heat = F.pad(heat_maps(grid, driving) - source.heat, (0, 0, 0, 0, 0, 0, 1, 0))[:, :, None]
+        heat = F.pad(heat_maps(source.grid, driving) - source.heat, (0, 0, 0, 0, 0, 0, 1, 0))[:, :, None]
         maps = torch.cat([heat, moved], 2).flatten(1, 2)
         return maps.movedim(1, -1).to(self.precision, memory_format=torch.contiguous_format)
 
@@ -131,14 +130,14 @@ class _Norm(nn.Module):
 
     def __init__(self, norm: Spade, precision: torch.dtype, quick: bool, short: Tensor | None = None) -> None:
         super().__init__()
-        gamma, beta = norm.mlp_gamma, norm.mlp_beta
-        shift, shift_bias = beta.weight.double(), beta.bias.double()
+        (gamma, gamma_bias), (shift, shift_bias) = (
+            _pair(conv, torch.float64) for conv in (norm.mlp_gamma, norm.mlp_beta)
+        )
         if short is not None:
             matrix = short[:, :, 0, 0].double()
             shift, shift_bias = torch.einsum("oc,cikl->oikl", matrix, shift), matrix @ shift_bias
-        weight = torch.cat([gamma.weight.double(), shift])
-        bias = torch.cat([gamma.bias.double() + 1, shift_bias])
-        self.channels = gamma.weight.shape[0]
+        weight, bias = torch.cat([gamma, shift]), torch.cat([gamma_bias + 1, shift_bias])
+        self.channels = len(gamma)
         self.conv = conv_of(weight.to(precision), bias.to(precision), quick)
 
     def forward(self, said: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,9 +154,8 @@ class _Block(nn.Module):
         self.factor = factor
         self.norm_0 = _Norm(plain.norm_0, precision, quick)
         self.norm_1 = _Norm(plain.norm_1, precision, quick)
-        first, second = plain.conv_0, plain.conv_1
-        self.conv_0 = conv_of(first.weight.to(precision), _biased(first.bias, precision), quick)
-        self.conv_1 = conv_of(second.weight.to(precision), _biased(second.bias, precision), quick)
+        self.conv_0 = conv_of(*_pair(plain.conv_0, precision), quick)
+        self.conv_1 = conv_of(*_pair(plain.conv_1, precision), quick)
         self.widens = plain.widens
         if plain.widens:
             self.norm_s = _Norm(plain.norm_s, precision, quick, plain.conv_s.weight)
@@ -176,8 +174,10 @@ class _Block(nn.Module):
         return inner.add_(F.linear(scaled, self.short)).add_(shift)
 
 
-def _biased(bias: Tensor | None, precision: torch.dtype) -> Tensor | None:
-    return None if bias is None else bias.to(precision)
+def _pair(conv: nn.Conv2d | nn.Conv3d | SpectralConv, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that has one."""
+    assert conv.bias is not None
+    return conv.weight.to(precision), conv.bias.to(precision)
 
 
 def _normalised(x: Tensor) -> Tensor:
@@ -223,24 +223,17 @@ class OptimisedGenerator(nn.Module):
         super().__init__()
         self.precision = precision
         quick = precision == torch.float32 and plain.fc.weight.device.type == "cpu"
-        middle = [plain.get_submodule(f"G_middle_{number}") for number in range(MIDDLE)]
-        blocks = [*middle, plain.up_0, plain.up_1]
-        self.factors = [1] * MIDDLE + [2, 2]
-        self.fc = conv_of(plain.fc.weight.to(precision), plain.fc.bias.to(precision), quick)
+        middle, ups = plain.middle, (plain.up_0, plain.up_1)
+        self.fc = conv_of(*_pair(plain.fc, precision), quick)
         self.blocks = nn.ModuleList(
-            _Block(block, precision, quick, factor)
-            for block, factor in zip(blocks, self.factors, strict=True)
-            if isinstance(block, SpadeBlock)
+            [_Block(block, precision, quick, 1) for block in middle]
+            + [_Block(block, precision, quick, 2) for block in ups]
         )
-        shared = [_shared(middle), _shared([plain.up_0]), _shared([plain.up_1])]
-        first = conv_of(*(tensor.to(precision) for tensor in shared[0]), quick)
-        later = [
-            AfterRepetition(*(t.to(precision) for t in pair), factor)
-            for pair, factor in zip(shared[1:], (2, 4), strict=True)
-        ]
-        self.shared = nn.ModuleList([first, *later])
-        last = plain.conv_img[0]
-        self.last = DirectConv(last.weight.to(precision), _biased(last.bias, precision), 1)
+        self.shared = nn.ModuleList(
+            [conv_of(*_shared(middle, precision), quick)]
+            + [AfterRepetition(*_shared([block], precision), f) for block, f in zip(ups, (2, 4), strict=True)]
+        )
+        self.last = DirectConv(*_pair(plain.to_image, precision), 1)
         self.to(plain.fc.weight.device).requires_grad_(False)
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -255,11 +248,8 @@ class OptimisedGenerator(nn.Module):
         return torch.sigmoid(F.pixel_shuffle(x, 2).float())
 
 
-def _shared(blocks: list[nn.Module]) -> tuple[Tensor, Tensor]:
+def _shared(blocks: Sequence[SpadeBlock], precision: torch.dtype) -> tuple[Tensor, Tensor]:
     """The shared branches of all norms of blocks, side by side: they see the same feature."""
-    norms: list[Spade] = []
-    for block in blocks:
-        if isinstance(block, SpadeBlock):
-            norms += [block.norm_0, block.norm_1, *([block.norm_s] if block.widens else [])]
-    convs = [norm.mlp_shared[0] for norm in norms]
-    return torch.cat([conv.weight for conv in convs]), torch.cat([conv.bias for conv in convs])
+    convs = [norm.mlp_shared[0] for block in blocks for norm in block.norms]
+    pairs = [_pair(conv, precision) for conv in convs if isinstance(conv, nn.Conv2d)]
+    return torch.cat([weight for weight, _ in pairs]), torch.cat([bias for _, bias in pairs])

@@ -1,5 +1,5 @@
-"""Kalman smoothing of a clip's motion (Rauch, Tung and Striebel 1965): every number by itself walks at random and
-is seen with noise.
+"""Kalman smoothing of a clip's motion (Rauch, Tung and Striebel 1965): every number by itself walks at random
+and is seen with noise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ PROCESS_VARIANCE = 1e-5
 
 
 def smoothed(values: Tensor, observation_variance: float) -> Tensor:
-    """values (T, ...) -> the same, smoothed forwards and backwards. The first frame starts it, with variance 1."""
+    """values (T, ...) -> the same, smoothed forwards and backwards. The first frame starts it, with variance
+    1.
+    """
     count = len(values)
     seen = values.double()
     means, variances, predicted = [seen[0]], [], []

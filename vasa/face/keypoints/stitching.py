@@ -32,11 +32,13 @@ class KeypointMlp(nn.Module):
 
 
 class Retargeting(nn.Module):
-    """All three. Keypoints are (B, 21, 3), ratios (B, 1): an opening over its width, measured on landmarks."""
+    """All three. Keypoints are (B, 21, 3), ratios (B, 1): an opening over its width, seen on landmarks."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stitching, self.lip, self.eye = (KeypointMlp(WIDTHS[name]) for name in ("stitching", "lip", "eye"))
+        self.stitching, self.lip, self.eye = (
+            KeypointMlp(WIDTHS[name]) for name in ("stitching", "lip", "eye")
+        )
 
     def stitched(self, source: Tensor, driving: Tensor) -> Tensor:
         """Driving keypoints moved so that shoulders stay as the source has them."""

@@ -5,6 +5,7 @@ LivePortrait keeps face-vid2vid's dense motion (Wang et al. 2021) without its Ja
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,12 +52,10 @@ class UpBlock(NormedConv):
 class Encoder(nn.Module):
     """Five blocks down; gives the input and every result."""
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, inner: Sequence[int]) -> None:
         super().__init__()
-        widths = (inputs, *WIDTHS)
-        self.down_blocks = nn.ModuleList(
-            DownBlock(3, a, b) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        widths = (inputs, *inner)
+        self.down_blocks = nn.ModuleList(DownBlock(3, a, b) for a, b in zip(widths, widths[1:], strict=False))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         found = [x]
@@ -68,10 +67,10 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Five blocks up, each followed by the encoder's result of that size, then one more convolution."""
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, inner: Sequence[int]) -> None:
         super().__init__()
-        up = (WIDTHS[3], WIDTHS[2], WIDTHS[1], WIDTHS[0], WIDTHS[0] // 2)
-        before = (WIDTHS[4], *(2 * width for width in up[:-1]))
+        up = (*inner[-2::-1], inner[0] // 2)
+        before = (inner[-1], *(2 * width for width in up[:-1]))
         self.up_blocks = nn.ModuleList(UpBlock(3, a, b) for a, b in zip(before, up, strict=True))
         self.out_channels = up[-1] + inputs
         self.conv = nn.Conv3d(self.out_channels, self.out_channels, 3, padding=1)
@@ -85,9 +84,9 @@ class Decoder(nn.Module):
 
 
 class Hourglass(nn.Module):
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, inner: Sequence[int]) -> None:
         super().__init__()
-        self.encoder, self.decoder = Encoder(inputs), Decoder(inputs)
+        self.encoder, self.decoder = Encoder(inputs, inner), Decoder(inputs, inner)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder(x))
@@ -95,7 +94,9 @@ class Hourglass(nn.Module):
 
 @dataclass(slots=True)
 class DenseMotion:
-    """deformation (B, D, H, W, 3): where each place comes from. occlusion (B, 1, H, W): what is seen, 0 to 1."""
+    """deformation (B, D, H, W, 3): where each place comes from. occlusion (B, 1, H, W): what is seen, 0 to
+    1.
+    """
 
     deformation: Tensor
     occlusion: Tensor
@@ -104,20 +105,21 @@ class DenseMotion:
 class DenseMotionNetwork(nn.Module):
     """A mixture of 22 flows, of the 21 keypoints and none at all, weighed at every place."""
 
-    def __init__(self) -> None:
+    def __init__(self, narrow: int = 1) -> None:
         super().__init__()
         inputs = NUM_FLOWS * (1 + COMPRESSED)
-        self.hourglass = Hourglass(inputs)
+        self.hourglass = Hourglass(inputs, [width // narrow for width in WIDTHS])
         out = self.hourglass.decoder.out_channels
         self.mask = nn.Conv3d(out, NUM_FLOWS, 7, padding=3)
-        self.compress = nn.Conv3d(VOLUME_CHANNELS, COMPRESSED, 1)
+        self.compress = nn.Conv3d(VOLUME_CHANNELS // narrow, COMPRESSED, 1)
         self.norm = nn.BatchNorm3d(COMPRESSED)
-        self.occlusion = nn.Conv2d(out * VOLUME_DEPTH, 1, 7, padding=3)
+        self.occlusion = nn.Conv2d(out * (VOLUME_DEPTH // narrow), 1, 7, padding=3)
 
     def forward(self, volume: Tensor, driving: Tensor, source: Tensor) -> DenseMotion:
         """volume (B, 32, 16, 64, 64); keypoints (B, 21, 3)."""
         seen = F.relu(self.norm(self.compress(volume)))
-        grid = volume_grid(*volume.shape[2:], volume.device).to(driving.dtype)
+        depth, height, width = volume.shape[2:]
+        grid = volume_grid(depth, height, width, volume.device).to(driving.dtype)
         flows = self.flows(grid, driving, source)
         maps = self.described(seen, flows, self.heat(grid, driving, source))
         found = self.hourglass(maps)
@@ -134,7 +136,7 @@ class DenseMotionNetwork(nn.Module):
         return torch.cat([torch.zeros_like(found[:, :1]), found], 1)[:, :, None]
 
     def described(self, seen: Tensor, flows: Tensor, heat: Tensor) -> Tensor:
-        """(B, 110, D, H, W): per flow its heat map and the compressed volume (B, 4, D, H, W) as it brings it."""
+        """(B, 110, D, H, W): per flow its heat map, and the compressed volume as it brings it."""
         spread = seen.repeat_interleave(NUM_FLOWS, 0)
         moved = sample_volume(spread, flows.flatten(0, 1)).unflatten(0, (-1, NUM_FLOWS))
         return torch.cat([heat.to(moved.dtype), moved], 2).flatten(1, 2)
@@ -148,11 +150,13 @@ class DenseMotionNetwork(nn.Module):
 class WarpingModule(nn.Module):
     """W: volume (B, 32, 16, 64, 64), driving and source keypoints (B, 21, 3) -> feature (B, 256, 64, 64)."""
 
-    def __init__(self) -> None:
+    def __init__(self, narrow: int = 1) -> None:
         super().__init__()
-        self.dense_motion_network = DenseMotionNetwork()
-        self.third = NormedConv(2, VOLUME_CHANNELS * VOLUME_DEPTH, FEATURES, leak=0.01)
-        self.fourth = nn.Conv2d(FEATURES, FEATURES, 1)
+        features = FEATURES // narrow
+        self.dense_motion_network = DenseMotionNetwork(narrow)
+        volume = (VOLUME_CHANNELS // narrow) * (VOLUME_DEPTH // narrow)
+        self.third = NormedConv(2, volume, features, leak=0.01)
+        self.fourth = nn.Conv2d(features, features, 1)
 
     def forward(self, volume: Tensor, driving: Tensor, source: Tensor) -> tuple[Tensor, DenseMotion]:
         motion = self.dense_motion_network(volume, driving, source)

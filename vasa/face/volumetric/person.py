@@ -33,7 +33,8 @@ from vasa.nn.warp import enlarge_twice, sample_image, upsample_flow
 from vasa.records import CONTROL_NAMES, NUM_CONTROLS, MotionLayout
 
 PERSON_FILE = "person.safetensors"
-OF_EYES = ("gaze_yaw", "gaze_pitch", "blink_left", "blink_right")
+OF_LIDS = ("blink_left", "blink_right")
+OF_EYES = ("gaze_yaw", "gaze_pitch", *OF_LIDS)
 FALL = 4.0
 """How fast a frame counts less with its squared distance."""
 UPPER_WEIGHTS = (3.0, 3.0, 1.5, 1.5, 1.0, 1.0, 0.25, 0.25, 0.25, 0.25, 0.25)
@@ -78,6 +79,8 @@ class Person(nn.Module):
         self.register_buffer("landmarks", torch.zeros(1, 68, 3))
         eyes = [name in OF_EYES for name in CONTROL_NAMES]
         self.register_buffer("of_eyes", torch.tensor(eyes), persistent=False)
+        lids = [name in OF_LIDS for name in CONTROL_NAMES]
+        self.register_buffer("of_lids", torch.tensor(lids), persistent=False)
         self.register_buffer("parts", torch.tensor([UPPER_WEIGHTS, LOWER_WEIGHTS]), persistent=False)
         for name in ("least", "most"):
             self.register_buffer(name, torch.zeros(NUM_CONTROLS))
@@ -95,6 +98,7 @@ class Person(nn.Module):
         self.portrait: Tensor
         self.parts: Tensor
         self.of_eyes: Tensor
+        self.of_lids: Tensor
         self.least: Tensor
         self.most: Tensor
 

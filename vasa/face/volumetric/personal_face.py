@@ -111,19 +111,26 @@ class PersonalFace(DelegatedFace):
         person = self.person
         asked = self.space.controls(motion) + appearance.rest
         within = torch.where(person.of_eyes, asked.clamp(person.least, person.most), asked)
+        looks = torch.where(person.of_lids, within, asked)
         with torch.autocast(motion.device.type, enabled=False):
-            far, near = (self.space.set_controls(motion.float(), said) for said in (asked, within))
+            near, aside, far = (
+                self.space.set_controls(motion.float(), said) for said in (within, looks, asked)
+            )
         made = person(appearance.pixels, near, within)
         if bool(((asked - within).abs() > TINY).any()):
-            made = self._beyond(appearance, made, near, far)
+            made = self._beyond(appearance, made, near, aside, far)
         return made if appearance.held is None else torch.lerp(appearance.held, made, freedom(made))
 
-    def _beyond(self, appearance: PersonAppearance, made: Tensor, near: Tensor, far: Tensor) -> Tensor:
-        """``made`` (B, 3, H, H), with what changes as eyes go on from motion ``near``, that the video shows, to
-        ``far`` as the face space, which has seen many people, shows it.
+    def _beyond(
+        self, appearance: PersonAppearance, made: Tensor, near: Tensor, aside: Tensor, far: Tensor
+    ) -> Tensor:
+        """``made`` (B, 3, H, H) with what the face space, which has seen many people, knows: what changes as
+        eyes go on from motion ``near``, that the video shows, to ``aside`` is added, and where lids then go
+        on to ``far`` its own picture is shown, because lids hide what was there.
         """
-        shown, before = (self.space.render(appearance.plain, motion).float() for motion in (far, near))
-        share = ((shown - before).abs().amax(1, keepdim=True) / FULL_CHANGE).clamp(max=1)
-        share = F.avg_pool2d(F.max_pool2d(share, 3, 1, 1), 3, 1, 1)
+        shown = [self.space.render(appearance.plain, motion).float() for motion in (near, aside, far)]
         side = appearance.pixels.side
-        return torch.lerp(made, enlarged(shown, side), enlarged(share, side))
+        made = (made + enlarged(shown[1] - shown[0], side)).clamp(-1, 1)
+        share = ((shown[2] - shown[1]).abs().amax(1, keepdim=True) / FULL_CHANGE).clamp(max=1)
+        share = F.avg_pool2d(F.max_pool2d(share, 3, 1, 1), 3, 1, 1)
+        return torch.lerp(made, enlarged(shown[2], side), enlarged(share, side))
