@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from vasa.motion.joyvasa import JoyvasaModel
@@ -17,7 +16,7 @@ from vasa.motion.joyvasa_hubert import hidden_states
 from vasa.motion.joyvasa_sampler import DiffusionSchedule, DynamicThreshold, ancestral_sample
 
 
-def J(motion_feat_dim: int, n_prev_motions: int, pe: str, target: str = "sample") -> JoyvasaModel:
+def J(motion_feat_dim: int, n_prev_motions: int, pe: str, target: str = "sample") -> JoyvasaModel:  # noqa: N802
     """A model of the released sizes, or of those of upstream's training script."""
     config = JoyvasaConfig(
         motion_dim=motion_feat_dim, history_frames=n_prev_motions, position=pe, target=target

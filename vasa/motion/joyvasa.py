@@ -20,7 +20,9 @@ DROPOUT = 0.1
 
 
 class PositionTable(nn.Module):
-    """Sines (even entries) and cosines (odd) of positions, one row each (Vaswani et al. 2017, section 3.5)."""
+    """Sines (even entries) and cosines (odd) of positions, one row each (Vaswani et al. 2017, section
+    3.5).
+    """
 
     pe: Tensor
 

@@ -1,4 +1,4 @@
-"""Sizes and settings of a JoyVASA motion model, torch-free: what a checkpoint must remember to be built again.
+"""Sizes and settings of a JoyVASA motion model, torch-free: what a checkpoint must remember.
 
 The defaults are those of the released file, motion_generator_hubert_chinese.pt.
 """
@@ -30,8 +30,8 @@ class HubertSizes:
     def __post_init__(self) -> None:
         if self.width % HUBERT_HEAD_DIM or self.width % self.position_groups:
             raise ValueError(
-                f"hubert.width={self.width}; wanted a multiple of {HUBERT_HEAD_DIM}, the width of a head, and "
-                f"of position_groups={self.position_groups}."
+                f"hubert.width={self.width}; wanted a multiple of {HUBERT_HEAD_DIM}, the width of a head, "
+                f"and of position_groups={self.position_groups}."
             )
 
 
@@ -68,8 +68,8 @@ class JoyvasaConfig:
         tokens = self.history_frames + self.window_frames
         if self.history_frames < 1 or self.window_frames < self.history_frames:
             raise ValueError(
-                f"joyvasa.history_frames={self.history_frames} with window_frames={self.window_frames}; wanted "
-                "1 <= history <= window."
+                f"joyvasa.history_frames={self.history_frames} with window_frames={self.window_frames}; "
+                "wanted 1 <= history <= window."
             )
         if tokens >= self.position_rows or self.num_steps >= self.step_rows:
             raise ValueError(
@@ -80,3 +80,27 @@ class JoyvasaConfig:
             raise ValueError(
                 f"joyvasa.width={self.width} with num_heads={self.num_heads}; wanted a multiple of 2x it."
             )
+
+
+@dataclass(kw_only=True, slots=True)
+class JoyvasaObjectiveConfig:
+    """Weights of the eight loss terms and what training hides; the values of JoyVASA's training script."""
+
+    criterion: str = "l2"  # or l1
+    all: float = 1.0
+    exp: float = 0.1
+    exp_velocity: float = 1e-4
+    exp_smoothness: float = 1e-4
+    head: float = 1e-2
+    head_velocity: float = 1e-2
+    head_smoothness: float = 1e-2
+    head_transition: float = 1e-2
+    null_audio: float = 0.1
+    """Share of samples whose audio is replaced by the null vector, for guidance."""
+    cut_first: float = 0.3
+    cut_second: float = 0.4
+    """Shares of first and second windows that end at a random frame."""
+
+    def __post_init__(self) -> None:
+        if self.criterion not in ("l1", "l2"):
+            raise ValueError(f"objective.criterion={self.criterion!r}; wanted l1 or l2.")

@@ -65,7 +65,7 @@ def hidden_states(hubert: Any, waveform: Tensor, num_frames: int) -> Tensor:
 
 
 def resized(values: Tensor, length: int) -> Tensor:
-    """values (B, C, T) at ``length`` positions in time, linearly, ends of the first and last interval kept."""
+    """values (B, C, T) at ``length`` positions in time, linearly (align_corners=False)."""
     if values.shape[2] == length:
         return values
     return F.interpolate(values, size=length, mode="linear", align_corners=False)

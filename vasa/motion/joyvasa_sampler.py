@@ -113,8 +113,8 @@ def ancestral_sample(
     x_s = (1 - abar_s) sqrt(alpha) / (1 - abar_t) x_t + (1 - alpha) sqrt(abar_s) / (1 - abar_t) x_0 + sigma z,
     alpha = abar_t / abar_s, sigma = flexibility sqrt(1 - alpha) + (1 - flexibility) times the posterior's
     deviation; no noise at the last step.
-    guidance_scale g: null + g (audio - null); None takes the estimates as they come, one of them. target: what is
-    estimated, the clean motion ("sample") or the noise; a threshold is for the former.
+    guidance_scale g: null + g (audio - null); None takes the last estimate alone. target: what is estimated,
+    the clean motion ("sample") or the noise.
     """
     visited = visited_steps(schedule.num_steps, steps)
     x_t = x_T
