@@ -11,7 +11,7 @@ from vasa.motion.joyvasa_template import JoyvasaNormalizer
 from vasa.motion.joyvasa_windows import JoyvasaMotion
 
 L, P, E, A, T = 10, 3, 73, 32, 6
-"""Frames in a window, frames carried over, entries of a motion vector, width of a feature, diffusion steps."""
+"""Frames in a window, frames carried over, entries of a motion vector, width of a feature, steps."""
 
 
 def tiny_config(**changes: object) -> JoyvasaConfig:
@@ -33,7 +33,9 @@ def tiny_config(**changes: object) -> JoyvasaConfig:
 
 def tiny_model(seed: int = 0, **changes: object) -> JoyvasaModel:
     """Weights of such sizes that everything matters, biases and norms included."""
-    model = JoyvasaModel(tiny_config(**changes)).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = JoyvasaModel(tiny_config(**changes)).eval()
     g = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

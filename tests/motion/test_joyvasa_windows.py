@@ -10,7 +10,7 @@ from joyvasa_cases import A, L, P, T, seeded, sound, tiny_motion
 from vasa.checkpoint import CheckpointError
 from vasa.motion.joyvasa_speech import JoyvasaSpeech
 from vasa.motion.joyvasa_template import EXPRESSION
-from vasa.motion.joyvasa_upstream import drawn_by, plan, smoothed, upstream_motion
+from vasa.motion.joyvasa_upstream import plan, smoothed, upstream_motion
 from vasa.motion.joyvasa_windows import JoyvasaMotion
 from vasa.records import Conditions
 
@@ -154,27 +154,24 @@ def test_ours_has_as_many_frames_as_the_sound_rounded_and_no_delay() -> None:
     assert torch.equal(torch.cat(list(motion.speak(wave, generator=seeded()))), heard)
 
 
-def test_upstream_hears_80_ms_of_silence_first_and_shares_one_x_T() -> None:
+def test_upstream_hears_80_ms_of_silence_first_and_starts_all_windows_alike() -> None:
     motion, wave, asked = tiny_motion(), sound(FRAME * 2 * L), []
-    draw = drawn_by(seeded(), (L, motion.model.config.motion_dim))
+    x_T = torch.randn(L, 73, generator=seeded(1))
 
-    def counted(window: int, t: int) -> torch.Tensor:
+    def draw(window: int, t: int) -> torch.Tensor:
         asked.append((window, t))
-        return draw(window, t)
+        return torch.randn(L, 73, generator=seeded(t))
 
-    made = list(upstream_motion(motion, wave, counted, smooth=False))
+    made = list(upstream_motion(motion, wave, x_T, draw, smooth=False))
     planned = plan(len(wave), L)
     assert [len(chunk) for chunk in made] == [L, L, planned.num_frames - 2 * L]
-    assert asked.count((0, T)) == 2, "x_T and the noise of the first step"
-    assert [window for window, t in asked if t == T] == [0, 0, 1, 2]
-    lead = torch.cat([torch.zeros(1280), wave])[: FRAME * L]
-    past, x_T = motion.model.start(1), drawn_by(seeded(), (L, 73))(0, T)
-    g = seeded()
-    torch.randn(L, 73, generator=g)
-    first, _ = motion.draw_window(
-        motion.speech.hear(lead)[None], past, x_T[None], lambda t: torch.randn(1, L, 73, generator=g), 2.8
-    )
-    torch.testing.assert_close(made[0], motion.normalizer.denormalise(first[0]))
+    assert asked == [(window, t) for window in range(3) for t in range(T, 1, -1)]
+    heard = [torch.cat([torch.zeros(1280), wave])[start : start + FRAME * L] for start in (0, FRAME * L)]
+    past = motion.model.start(1)
+    for window, got in zip(heard, made[:2], strict=True):
+        audio = motion.speech.hear(window)[None]
+        drawn, past = motion.draw_window(audio, past, x_T[None], lambda t: draw(0, t)[None], 2.8)
+        torch.testing.assert_close(got, motion.normalizer.denormalise(drawn[0]))
 
 
 def test_speak_names_its_two_ways() -> None:

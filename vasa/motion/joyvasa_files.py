@@ -73,10 +73,11 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
 
 
 def _reason(error: Exception) -> str:
-    """The line of torch's long message that says what was refused."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "Unsupported" in line or "not an allowed" in line]
-    return (telling or lines or [type(error).__name__])[0]
+    """The line of torch's long message that says what was refused, not those that say how to run it."""
+    lines = [line.strip(" .") for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "nsupported" in line or "not an allowed" in line]
+    brief = [line for line in lines if "weights_only" not in line]
+    return (telling or brief or [type(error).__name__])[0]
 
 
 def _our_spelling(key: str) -> str:

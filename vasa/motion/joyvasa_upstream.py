@@ -28,7 +28,7 @@ EMA_SHARE = 0.01
 """Of the new frame in the average; a time constant of 100 frames."""
 
 Draw = Callable[[int, int], Tensor]
-"""(window, t) -> noise (L, E): x_T of all windows for (0, T), else z of the step that leaves x_t."""
+"""(window, t) -> noise z (L, E) of the step of that window that leaves x_t."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,10 @@ def plan(num_samples: int, window_frames: int = 100) -> Plan:
     return Plan(heard, windows, missing, cut, windows * window_frames - cut)
 
 
-def drawn_by(generator: torch.Generator, shape: tuple[int, int]) -> Draw:
-    """Noise in the order in which it is asked for."""
-    return lambda window, t: torch.randn(shape, generator=generator)
-
-
 def upstream_motion(
     motion: JoyvasaMotion,
     waveform: Tensor,
+    x_T: Tensor,
     draw: Draw,
     *,
     guidance_scale: float | None = None,
@@ -72,20 +68,26 @@ def upstream_motion(
     """Raw keypoint motion in chunks (t, 70) of sound (N,) at AUDIO_HZ, about 25 (N / 16000) + 3 frames in
     all.
 
+    x_T: (L, E), from which every window starts. draw: the noise of the steps.
     guidance_scale: None takes the checkpoint's. smooth: average scale, translation and angles (not the
     expression).
     """
-    chunks = _windows(motion, waveform, draw, guidance_scale, steps)
+    chunks = _windows(motion, waveform, x_T, draw, guidance_scale, steps)
     return smoothed(chunks) if smooth else chunks
 
 
 def _windows(
-    motion: JoyvasaMotion, waveform: Tensor, draw: Draw, guidance_scale: float | None, steps: int | None
+    motion: JoyvasaMotion,
+    waveform: Tensor,
+    x_T: Tensor,
+    draw: Draw,
+    guidance_scale: float | None,
+    steps: int | None,
 ) -> Iterator[Tensor]:
     own = motion.model.config
-    L, T = own.window_frames, own.num_steps
+    L = own.window_frames
     planned, window_samples = plan(len(waveform), L), L * SAMPLES_PER_FRAME
-    x_T, past, made = draw(0, T)[None], motion.model.start(1), 0
+    past, made = motion.model.start(1), 0
     for window in range(planned.windows):
         first = window * window_samples - LEAD
         sound = waveform[max(first, 0) : first + window_samples]
@@ -94,7 +96,7 @@ def _windows(
         audio = motion.speech.hear(sound)[None]
         noise = _of_window(draw, window)
         scale = own.guidance_scale if guidance_scale is None else guidance_scale
-        drawn, past = motion.draw_window(audio, past, x_T, noise, scale, steps)
+        drawn, past = motion.draw_window(audio, past, x_T[None], noise, scale, steps)
         count = min(L, planned.num_frames - made)
         made += count
         yield motion.normalizer.denormalise(drawn[0, :count])

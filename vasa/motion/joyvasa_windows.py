@@ -109,11 +109,11 @@ class JoyvasaMotion:
         for every 640 samples, the last one rounded; "upstream" see ``joyvasa_upstream.upstream_motion``.
         """
         if compat == "upstream":
-            from vasa.motion.joyvasa_upstream import drawn_by, upstream_motion
+            from vasa.motion.joyvasa_upstream import upstream_motion
 
-            own = self.model.config
-            draw = drawn_by(generator, (own.window_frames, own.motion_dim))
-            return upstream_motion(self, waveform, draw, steps=steps)
+            shape = (self.model.config.window_frames, self.model.config.motion_dim)
+            x_T, noise = torch.randn(shape, generator=generator), _fresh(shape, generator)
+            return upstream_motion(self, waveform, x_T, lambda window, t: noise(t), steps=steps)
         if compat != "none":
             raise ValueError(f"compat={compat!r}; wanted none or upstream.")
         num_frames = max(1, round(len(waveform) / SAMPLES_PER_FRAME))
