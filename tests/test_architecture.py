@@ -25,6 +25,7 @@ BASE = {
     "sentence",
     "workers",
     "supervised",
+    "safe_pickle",
 }
 # Folder or top-level module of vasa -> what it may import of vasa, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -190,6 +191,7 @@ def test_nothing_is_loaded_by_executing_it() -> None:
             f"{path.relative_to(ROOT)}:{line} imports {name}"
             for line, name in imports(path)
             if name.split(".")[0] in ("pickle", "dill", "joblib", "cloudpickle")
+            and name_of(path) != "vasa.safe_pickle"  # reads pickles and runs nothing that they name
         ]
         for call, function in calls(path):
             unsafe = (

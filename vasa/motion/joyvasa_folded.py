@@ -1,0 +1,109 @@
+"""JoyVASA's denoiser over one window, exactly as ``JoyvasaDenoiser`` but with nothing computed twice.
+
+The alignment mask lets every token see its own audio frame alone, so attention to audio is the linear map
+out_proj(v_proj(.)) of that frame: it knows neither motion nor diffusion step and is computed once a window.
+Before it the guided and the null branch are the same, so the first self-attention serves both. The last layer
+asks only for the L frames that are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vasa.motion.joyvasa import JoyvasaDenoiser, JoyvasaModel
+from vasa.motion.joyvasa_sampler import Guided
+
+
+class FoldedWindow:
+    """A denoiser with the past and the audio of one window given: call it with x_t and t.
+
+    audios: V of them (B, L, A), each a branch of its own. past_motion (B, P, E), past_audio (B, P, A) are
+    shared. For inference: no gradients, no dropout. A later change of weights is not seen.
+    """
+
+    def __init__(
+        self, net: JoyvasaDenoiser, audios: Sequence[Tensor], past_motion: Tensor, past_audio: Tensor
+    ) -> None:
+        self.net, self.branches = net, len(audios)
+        self.history = past_motion.shape[1]
+        position = net.positions()
+        if position.shape[1] > 1:
+            position_past, self._position = position[:, : self.history], position[:, self.history :]
+        else:
+            position_past = self._position = position
+        self._past = net.feature_proj(past_motion) + position_past  # (B, P, width)
+        memory = torch.cat([torch.cat([past_audio, audio], 1) for audio in audios])  # (V B, P + L, A)
+        self._heard = [_heard(layer, memory) for layer in net.transformer.layers]
+
+    def __call__(self, x_t: Tensor, t: int) -> Tensor:
+        """Estimates (V, B, L, E) at x_t (B, L, E) and diffusion step t."""
+        net = self.net
+        step = net.step_token(torch.tensor([t], device=x_t.device))[:, None]
+        tokens = torch.cat([self._past, net.feature_proj(x_t) + self._position], 1) + step
+        last = len(self._heard) - 1
+        for index, (layer, heard) in enumerate(zip(net.transformer.layers, self._heard, strict=True)):
+            skip = self.history if index == last else 0
+            tokens = layer.norm1(tokens[:, skip:] + _self_attention(layer.self_attn, tokens, skip))
+            if index == 0:
+                tokens = tokens.repeat(self.branches, 1, 1)
+            tokens = layer.norm2(tokens + heard[:, skip:])
+            tokens = layer.norm3(tokens + layer.linear2(F.gelu(layer.linear1(tokens))))
+        return net.motion_dec(tokens).unflatten(0, (self.branches, len(x_t)))
+
+
+def _heard(layer: nn.Module, memory: Tensor) -> Tensor:
+    """What attention to its own frame of memory (N, T, A) adds to every token: (N, T, width)."""
+    attention: nn.MultiheadAttention = layer.multihead_attn  # type: ignore[assignment]
+    width = attention.embed_dim
+    value = F.linear(memory, attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :])
+    return attention.out_proj(value)
+
+
+def _self_attention(attention: nn.MultiheadAttention, tokens: Tensor, skip: int) -> Tensor:
+    """Self-attention over tokens (N, T, width), for all but the first ``skip`` of them: (N, T - skip,
+    width).
+    """
+    num, length, width = tokens.shape
+    weight, bias, heads = attention.in_proj_weight, attention.in_proj_bias, attention.num_heads
+    if skip == 0:
+        together = F.linear(tokens, weight, bias).view(num, length, 3, heads, -1)
+        query, key, value = together.permute(2, 0, 3, 1, 4)  # each (N, heads, T, width / heads)
+    else:
+        query = F.linear(tokens[:, skip:], weight[:width], bias[:width])
+        query = query.view(num, length - skip, heads, -1).transpose(1, 2)
+        together = F.linear(tokens, weight[width:], bias[width:]).view(num, length, 2, heads, -1)
+        key, value = together.permute(2, 0, 3, 1, 4)
+    attended = F.scaled_dot_product_attention(query, key, value)
+    return attention.out_proj(attended.transpose(1, 2).reshape(num, length - skip, width))
+
+
+def window_estimates(
+    model: JoyvasaModel,
+    audio: Tensor,
+    past_motion: Tensor,
+    past_audio: Tensor,
+    *,
+    guided: bool = True,
+    plain: bool = False,
+) -> Guided:
+    """What ``ancestral_sample`` asks: estimates of windows with audio (B, L, A) after a past (B, P, .).
+
+    guided: of [null audio, audio], else of audio alone. Only the window's own audio becomes null; the past
+    keeps its. plain: by the graph as published, for comparison.
+    """
+    audios = [model.null_audio_feat.expand_as(audio), audio] if guided else [audio]
+    if not plain:
+        return FoldedWindow(model.denoising_net, audios, past_motion, past_audio)
+    branches, batch, length = len(audios), len(audio), audio.shape[1]
+    heard, past = torch.cat(audios), (past_motion.repeat(branches, 1, 1), past_audio.repeat(branches, 1, 1))
+
+    def estimates(x_t: Tensor, t: int) -> Tensor:
+        step = torch.full((branches * batch,), t, device=x_t.device)
+        found = model.denoising_net(x_t.repeat(branches, 1, 1), heard, *past, step)
+        return found[:, -length:].unflatten(0, (branches, batch))
+
+    return estimates
