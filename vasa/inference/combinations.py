@@ -89,6 +89,39 @@ def check_with_video(options: VideoOptions, asked: Asked) -> None:
             )
 
 
+UNSAID = ("gaze_yaw", "gaze_pitch", "emotion", "blink_rate", "regions", "only", "keep_expression", "keep")
+"""What a space of keypoints has no labels for: it was learned without any."""
+
+
+def check_space(options: VideoOptions, asked: Asked, keypoints: bool) -> None:
+    """Raises: ValueError of what a checkpoint's face space, of keypoints or volumetric, cannot honour."""
+    if keypoints:
+        names = {*given(options, UNSAID), *(name for name in UNSAID if asked.varies(name))}
+        unfit = [name for name in UNSAID if name in names]
+        if unfit:
+            raise ValueError(
+                f"{_and(unfit)} {_is(unfit)} given, but this checkpoint's face space is of keypoints, which "
+                f"have no labelled gaze, mood, lids or regions; leave {_it(unfit)} out (keypoints.region "
+                "takes a part of a driver), or take a checkpoint of the volumetric space, such as "
+                "checkpoints/demo."
+            )
+        return
+    if options.save_template:
+        raise ValueError(
+            "save_template writes motion of keypoints, which this checkpoint's face space is not of; use "
+            "save_motion, or a checkpoint that scripts/weights.py bundled."
+        )
+    blank = VideoOptions().keypoints
+    own = [f.name for f in fields(blank) if getattr(options.keypoints, f.name) != getattr(blank, f.name)]
+    if own:
+        rules = [f"keypoints.{name}" for name in own]
+        raise ValueError(
+            f"{_and(rules)} {_is(rules)} given, but this checkpoint's face space is not of keypoints, whose "
+            f"rules {'that is' if len(rules) == 1 else 'those are'}; leave {_it(rules)} out, or take a "
+            "checkpoint that scripts/weights.py bundled."
+        )
+
+
 def _and(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vasa.face.keypoints.config import RulesConfig
 from vasa.pretrained.config import DetectorConfig, MatteConfig
 
 POSES = ("relative", "absolute")
@@ -122,8 +123,12 @@ class VideoOptions:
     only: str = "all"  # all; or the head's motion alone: pose; or the face's: dynamics
     keep: str = "head+eyes+brows"  # of an image that is a video: what stays as it is; the rest speaks
     paste: bool = False  # the video shows the whole picture, and the face moves in it
+    keypoints: RulesConfig = field(
+        default_factory=RulesConfig
+    )  # of LivePortrait's face space (docs/keypoints.md)
     save_motion: bool = False  # writes the motion beside the video: .motion.safetensors
     motion_csv: bool = False  # writes it as a table: .motion.csv
+    save_template: bool = False  # writes it as LivePortrait's motion template: .motion.pkl
 
     seed: int = 0  # of everything random, 0 to 2**63 - 1
     steps: int | None = None  # sampling steps; None: the checkpoint's

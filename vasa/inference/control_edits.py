@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 
+from vasa.face.keypoints.space import KeypointFace
 from vasa.face.space import FaceSpace
 from vasa.inference.asked import Asked
 from vasa.inference.blink import BlinkEdit
@@ -43,7 +44,7 @@ def edits_for(options: InferRun, asked: Asked, face: FaceSpace, portrait: Portra
         edits.append(DistanceEdit(face, asked, framing))
     if asked.varies("gaze_yaw", "gaze_pitch") or asked.constant("gaze_yaw") or asked.constant("gaze_pitch"):
         edits.append(GazeEdit(face, asked))
-    if asked.varies(EMOTION) or not generated:
+    if asked.varies(EMOTION) or (not generated and not isinstance(face, KeypointFace)):
         edits.append(MoodEdit(face, asked, generated))
     if asked.varies("blink_rate") or asked.constant("blink_rate") is not None:
         edits.append(BlinkEdit(face, asked))

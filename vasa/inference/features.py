@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from vasa.audio import fit_length, resample
+from vasa.motion.joyvasa_speech import JoyvasaSpeech
 from vasa.pretrained.speech import SpeechEncoder
 from vasa.records import SAMPLES_PER_FRAME, VIDEO_FPS
 
@@ -25,9 +26,12 @@ def feature_chunks(
 ) -> Iterator[Tensor]:
     """Speech features (t, A) of ``num_frames`` frames at 25 fps, in chunks that agree with the whole.
 
-    The sound is gone through twice: first for its level, which every chunk is brought to.
+    The sound is gone through twice: first for its level, which every chunk is brought to. An encoder that
+    hears in windows of its own gets whole ones, without context.
     """
     chunk, context = FEATURE_CHUNK_S * VIDEO_FPS, FEATURE_CONTEXT_S * VIDEO_FPS
+    if isinstance(encoder, JoyvasaSpeech):
+        chunk, context = max(1, chunk // encoder.window_frames) * encoder.window_frames, 0
 
     def sound(first: int, last: int) -> np.ndarray:
         """Frames ``first`` to ``last`` at the encoder's rate; where it ends early, silence follows."""

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vasa.checkpoint import CheckpointError, atomic_path, read_file, write_file
+from vasa.face.keypoints.space import EXPRESSION_NAMES, KeypointFace
 from vasa.face.space import FaceSpace
 from vasa.records import CONTROL_NAMES, POSE_NAMES, VIDEO_FPS
 
@@ -33,7 +34,8 @@ ANGLES = ("yaw", "pitch", "roll", "gaze_yaw", "gaze_pitch")
 @dataclass(slots=True)
 class SavedMotion:
     """values: (T, E) float32 raw motion as shown. portrait: (1, E), of what it was shown on. face_hash: of
-    the motion encoders whose language it speaks."""
+    the motion encoders whose language it speaks.
+    """
 
     values: Tensor
     portrait: Tensor
@@ -96,11 +98,15 @@ class MotionRecorder:
 @torch.inference_mode()
 def write_table(path: Path, motion: Tensor, face: FaceSpace, device: torch.device) -> None:
     """Raw motion (T, E) as CSV, a row a frame: time in seconds, pose and the eleven controls in the units of
-    records.py, angles in degrees. To be read by people and programs; only safetensors is replayed.
+    records.py, angles in degrees; of a keypoint space, in place of controls, each point's expression. To be
+    read by people and programs; only safetensors is replayed.
     """
-    controls = face.controls(motion.to(device)).cpu()
-    numbers = torch.cat([motion[:, face.layout.pose], controls], 1).double().numpy()
-    names = (*POSE_NAMES, *CONTROL_NAMES)
+    if isinstance(face, KeypointFace):
+        said, named = motion[:, face.layout.dynamics], EXPRESSION_NAMES
+    else:
+        said, named = face.controls(motion.to(device)).cpu(), CONTROL_NAMES
+    numbers = torch.cat([motion[:, face.layout.pose], said], 1).double().numpy()
+    names = (*POSE_NAMES, *named)
     numbers *= [math.degrees(1) if name in ANGLES else 1.0 for name in names]
     place = names.index("log_scale")
     numbers[:, place] = np.exp(numbers[:, place])

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from vasa.audio import check_waveform, frames_for, read_audio
+from vasa.face.keypoints.space import KeypointFace, to_raw
 from vasa.inference.asked import Asked, asked_of
-from vasa.inference.combinations import check_with_video
+from vasa.inference.combinations import check_space, check_with_video
 from vasa.inference.config import InferRun
 from vasa.inference.control_edits import edits_for
 from vasa.inference.demo import demo_portrait, demo_speech
@@ -23,7 +24,10 @@ from vasa.inference.driving import motion_of, soundtrack
 from vasa.inference.edits import Edit
 from vasa.inference.face_video import FaceVideo
 from vasa.inference.generation import Generation, Portrait
+from vasa.inference.keypoint_edit import keypoint_edits
 from vasa.inference.motion_files import CSV_ENDING, ENDING, MotionRecorder, SavedMotion, write_table
+from vasa.inference.motion_template import ENDING as TEMPLATE_ENDING
+from vasa.inference.motion_template import read_template, write_template
 from vasa.inference.noise import first_seed
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.portrait import read_picture
@@ -33,6 +37,9 @@ from vasa.inference.source_video import SourceVideo, dub, is_video
 from vasa.preprocess.align import whole_frame
 from vasa.records import AUDIO_HZ, VIDEO_FPS
 
+PICKLE_ENDING = ".motion" + TEMPLATE_ENDING
+CHUNK = 64
+"""Frames of a template that are handed on at a time."""
 Subject = Portrait | SourceVideo
 Sound = tuple[np.ndarray | None, int]
 """What is heard, float32 (N,) or None, and its rate in Hz."""
@@ -107,8 +114,9 @@ def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound
 
     Raises: ValueError, FileNotFoundError, before any frame is made.
     """
-    recorder = MotionRecorder() if options.save_motion or options.motion_csv else None
+    recorder = MotionRecorder() if motion_files(options, Path()) else None
     asked = asked_of(options)
+    check_space(options, asked, isinstance(face.face, KeypointFace))
     if isinstance(who, SourceVideo):
         check_with_video(options, asked)
         generation = _dubbed(options, asked, face, who, sound, recorder)
@@ -136,6 +144,8 @@ def _performed(
     edits += edits_for(options, asked, face.face, portrait)
     edits += [] if recorder is None else [recorder]
     if other is not None:
+        if isinstance(face.face, KeypointFace):
+            return _keypoints_from_file(other, options, face, face.face, portrait, distance, edits)
         motion, num_frames, retarget, seed = _from_file(other, options, face, portrait, distance, seen)
         return face.perform(portrait, motion, num_frames, [retarget, *edits], seed, options.batch_frames)
     assert sound[0] is not None
@@ -151,7 +161,39 @@ def _performed(
         steps=options.steps,
         guidance=asked.guidance,
         batch_frames=options.batch_frames,
+        rules=options.keypoints,
     )
+
+
+def _keypoints_from_file(
+    path: Path,
+    options: InferRun,
+    face: TalkingFace,
+    space: KeypointFace,
+    portrait: Portrait,
+    distance: float,
+    edits: list[Edit],
+) -> Generation:
+    """A portrait in a keypoint space under a driving video, a motion template or a saved motion."""
+    reference, seed = None, options.seed
+    if path.suffix == TEMPLATE_ENDING:
+        template = to_raw(read_template(path))
+        motion, num_frames = iter(template.split(CHUNK)), len(template)
+    elif path.name.endswith(ENDING):
+        saved = SavedMotion.load(path, face.face_hash, space.layout.width)
+        motion, num_frames, reference, seed = saved.chunks(), len(saved.values), saved.portrait, saved.seed
+    else:
+        video = FaceVideo(path, face.aligner)
+        motion, num_frames = motion_of(video, space, face.device), len(video)
+    move, finish = keypoint_edits(
+        space,
+        portrait.appearance,
+        options.keypoints,
+        pose=options.pose,
+        distance=distance,
+        reference=None if reference is None else reference.to(face.device),
+    )
+    return face.perform(portrait, motion, num_frames, [move, *edits, finish], seed, options.batch_frames)
 
 
 def _regional(
@@ -240,7 +282,11 @@ def reenactment(
 
 def motion_files(options: InferRun, video: Path) -> list[Path]:
     """The files of motion that options ask for beside a video."""
-    asked = {ENDING: options.save_motion, CSV_ENDING: options.motion_csv}
+    asked = {
+        ENDING: options.save_motion,
+        CSV_ENDING: options.motion_csv,
+        PICKLE_ENDING: options.save_template,
+    }
     return [video.with_name(video.stem + ending) for ending, is_asked in asked.items() if is_asked]
 
 
@@ -252,6 +298,8 @@ def save_motion(face: TalkingFace, options: InferRun, made: Performance, video: 
     for path in written:
         if path.name.endswith(CSV_ENDING):
             write_table(path, values, face.face, face.device)
+        elif path.name.endswith(PICKLE_ENDING):
+            write_template(path, values)
         else:
             own, seed = made.generation.portrait.motion.cpu(), made.generation.seed
             SavedMotion(values, own, face.face_hash, seed).save(path)

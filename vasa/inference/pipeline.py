@@ -26,16 +26,21 @@ from vasa.audio import check_waveform, frames_for
 from vasa.checkpoint import CheckpointError, content_hash, from_plain
 from vasa.device import choose_device, fast_precision
 from vasa.face.config import MOTION_ENCODERS
+from vasa.face.keypoints.config import RulesConfig
+from vasa.face.keypoints.networks import KIND
+from vasa.face.keypoints.space import KeypointFace
 from vasa.face.space import FaceSpace
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.person import PERSON_FILE
 from vasa.face.volumetric.personal_face import PersonalFace, with_person
-from vasa.inference.bundle import MOTION_FILE, STUDENT_FILE, read_bundle
+from vasa.inference.bundle import FACE_FILE, MOTION_FILE, STUDENT_FILE, read_bundle
 from vasa.inference.config import BACKGROUNDS
 from vasa.inference.controls import AUTO, Emotion, conditions
 from vasa.inference.edits import Edit
 from vasa.inference.features import feature_chunks
 from vasa.inference.generation import Generation, Portrait
+from vasa.inference.joyvasa_source import JoyvasaSource
+from vasa.inference.keypoint_edit import keypoint_edits
 from vasa.inference.noise import SeededNoise, SeedTrack, first_seed
 from vasa.inference.paste import Surround
 from vasa.inference.portrait import read_picture
@@ -131,6 +136,8 @@ class TalkingFace:
                 f"checkpoint {str(folder)!r} has no {STUDENT_FILE}, which fast=true asks for; leave it out, "
                 "or bundle a student (train_motion.py experiment=motion_distill)."
             )
+        if card.get("space") == KIND:
+            return _keypoint_system(folder, card, chosen, detector, matte, fast)
         motion = MotionGenerator.from_pretrained(motion_file, chosen)
         face_hash = content_hash(folder / "face.safetensors")
         encoders = content_hash(folder / "face.safetensors", MOTION_ENCODERS)
@@ -223,6 +230,7 @@ class TalkingFace:
         background: str = "carried",
         edits: Sequence[Edit] = (),
         asked: Conditions | ConditionTrack | None = None,
+        rules: RulesConfig | None = None,
     ) -> Generation:
         """Makes the portrait speak. Everything is checked, and the portrait encoded, before this returns;
         frames come after.
@@ -234,7 +242,8 @@ class TalkingFace:
         for the whole video, or asked anew for every window of motion. steps, guidance: None takes the
         checkpoint's. batch_frames: frames rendered at once, always as many; it changes speed and memory, and
         the video by a grey level at most. edits: applied in order to the portrait's motion. asked: what the
-        motion model is asked for in place of gaze, distance and emotion, also by the window.
+        motion model is asked for in place of gaze, distance and emotion, also by the window. rules: of a
+        keypoint face space.
         Result: an iterable of uint8 (H, W, 3) RGB frames, 25 a second.
 
         Raises: ValueError, FileNotFoundError.
@@ -249,10 +258,20 @@ class TalkingFace:
                 image, size, allow_centre_crop, keep_expression=keep_expression, background=background
             )
         motion = self.speak(samples, sample_rate, wanted, seed, steps, guidance)
-        retarget = Retargeter(self.face, portrait.motion, pose, distance)
         num_frames = frames_for(len(samples), sample_rate)
-        edits = [retarget, *edits]
+        edits = self.chain(portrait, edits, pose, distance, rules or RulesConfig())
         return self.perform(portrait, motion, num_frames, edits, first_seed(seed), batch_frames)
+
+    def chain(
+        self, portrait: Portrait, edits: Sequence[Edit], pose: str, distance: float, rules: RulesConfig
+    ) -> list[Edit]:
+        """What generated motion goes through: made the portrait's, edited, finished as its space wants."""
+        if isinstance(self.face, KeypointFace):
+            move, finish = keypoint_edits(
+                self.face, portrait.appearance, rules, pose=pose, distance=distance, sound=True
+            )
+            return [move, *edits, finish]
+        return [Retargeter(self.face, portrait.motion, pose, distance), *edits]
 
     def speak(
         self,
@@ -346,3 +365,30 @@ def _completed(
     if callable(guidance):
         return lambda first, stop: {**own, **guidance(first, stop)}
     return {**own, **guidance}
+
+
+def _keypoint_system(
+    folder: Path,
+    card: Mapping[str, Any],
+    device: torch.device,
+    detector: DetectorConfig | None,
+    matte: MatteConfig | None,
+    fast: bool,
+) -> TalkingFace:
+    """A checkpoint that scripts/weights.py bundled: LivePortrait's space and JoyVASA's motion model."""
+    if fast:
+        raise ValueError(
+            f"fast is true, but JoyVASA in {folder} has no student; leave it out, or lower steps."
+        )
+    face = KeypointFace.from_pretrained(folder / FACE_FILE, device)
+    motion = JoyvasaSource.from_pretrained(folder / MOTION_FILE, device)
+    encoders = content_hash(folder / FACE_FILE, ("motion.",))
+    known = {
+        "folder": str(folder),
+        **card,
+        "face_sha256": content_hash(folder / FACE_FILE),
+        "motion_sha256": content_hash(folder / MOTION_FILE),
+        "encoders_sha256": encoders,
+    }
+    aligner = FaceAligner(detector or DetectorConfig())
+    return TalkingFace(face, motion, motion.speech, aligner, device, known, matte)

@@ -18,7 +18,7 @@ from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from vasa.face.keypoints.camera import rotation, transformed
-from vasa.face.keypoints.config import AnimationConfig
+from vasa.face.keypoints.config import RulesConfig
 from vasa.face.keypoints.extractor import NUM_KEYPOINTS
 from vasa.face.keypoints.smoothing import smoothed
 from vasa.face.keypoints.stitching import Retargeting
@@ -89,14 +89,19 @@ def hull_multiplier(source: Tensor, driving: Tensor) -> float:
 @dataclass(slots=True)
 class Animator:
     """Rules for one source: canonical (1, 21, 3) or one a frame, motion: its own, with ratios where they are
-    asked for. lip_rest (21, 3): the expression that a single driving picture is measured from.
+    asked for. relative: to the driving's first frame; else in its place. sound: the driving was made of
+    sound, JoyVASA's rules. lip_rest (21, 3): the driving is one picture, and its expression is measured from
+    that.
     """
 
-    config: AnimationConfig
+    config: RulesConfig
     canonical: Tensor
     motion: KeypointMotion
     networks: Retargeting
-    lip_rest: Tensor
+    species: str = "human"
+    relative: bool = True
+    sound: bool = False
+    lip_rest: Tensor | None = None
 
     @property
     def source(self) -> Tensor:
@@ -104,47 +109,43 @@ class Animator:
 
     def keypoints(self, driving: KeypointMotion, first: KeypointMotion | None = None) -> Tensor:
         """x (T, 21, 3) under driving frames. first: frame 0 of the clip that they belong to; None: theirs."""
-        config, own, source = self.config, self.motion, self.source
         first = driving[:1] if first is None else first
-        alone = config.single_picture
-        if len(own) > 1:
-            x = self._of_video(driving, first)
-        elif config.species == "animal":
-            x = self._animal(driving, first)
-        else:
-            x = self._moved(driving, first, alone).keypoints(self.canonical)
-            if config.friendly and config.relative and not alone and config.species == "human":
-                start = self._moved(first, first, alone).keypoints(self.canonical)
-                x = source + (x - start) * hull_multiplier(source, start)
-        x = self._retargeted(x, driving, source)
-        return source + (x - source) * config.multiplier
+        return self.finished(self.moved(driving, first), driving, first)
 
     # ------------------------------------------------------------------ motion
 
-    def _moved(self, driving: KeypointMotion, first: KeypointMotion, alone: bool) -> KeypointMotion:
-        """The source's motion with the driving's in it."""
-        config, own = self.config, self.motion
+    def moved(self, driving: KeypointMotion, first: KeypointMotion) -> KeypointMotion:
+        """The source's motion with the driving's in it, frame by frame."""
+        if len(self.motion) > 1:
+            return self._of_video(driving, first)
+        if self.species == "animal":
+            return self._animal(driving, first)
+        if self.sound:
+            return self._heard(driving, first)
+        return self._relative(driving, first) if self.relative else self._absolute(driving)
+
+    def _absolute(self, driving: KeypointMotion) -> KeypointMotion:
+        own, region = self.motion, self.config.region
+        heads = region in ("all", "pose")
+        mask = region_mask(region).to(own.expression.device)
+        expression = torch.where(mask, driving.expression, own.expression)
         count = len(driving)
+        turned = driving.turned if heads else own.turned.expand(count, -1, -1)
+        t = driving.t if heads else own.t.expand(count, -1)
+        return KeypointMotion(turned, expression, own.scale.expand(count, -1), t)
+
+    def _relative(self, driving: KeypointMotion, first: KeypointMotion) -> KeypointMotion:
+        own, region, count, alone = self.motion, self.config.region, len(driving), self.lip_rest is not None
         turned, expression = own.turned.expand(count, -1, -1), own.expression.expand(count, -1, -1)
         scale, t = own.scale.expand(count, -1), own.t.expand(count, -1)
-        heads, region = config.region in ("all", "pose"), config.region
-        if config.sound:
-            return self._heard(driving, first)
-        if not config.relative:
-            if heads:
-                turned, t = driving.turned, driving.t
-            mask = region_mask(region).to(expression.device)
-            expression = torch.where(mask, driving.expression, expression)
-            return KeypointMotion(turned, expression, scale, t)
-        if heads:
-            if not alone:
-                turned = driving.turned @ first.turned.transpose(1, 2) @ own.turned
-                t = own.t + driving.t - first.t
-            if region == "all" and not alone:
+        if region in ("all", "pose") and not alone:
+            turned = driving.turned @ first.turned.transpose(1, 2) @ own.turned
+            t = own.t + driving.t - first.t
+            if region == "all":
                 scale = own.scale * driving.scale / first.scale
         if region != "pose":
             start = first.expression
-            if alone:
+            if self.lip_rest is not None:
                 start = torch.zeros_like(start) if region == "eyes" else self.lip_rest.to(start)[None]
             change = driving.expression - start
             if region in ("lip", "eyes"):
@@ -153,65 +154,68 @@ class Animator:
         return KeypointMotion(turned, expression, scale, t)
 
     def _heard(self, driving: KeypointMotion, first: KeypointMotion) -> KeypointMotion:
-        """JoyVASA's: the lips of generated motion count as they are, everything else from its first frame."""
+        """JoyVASA's: the lips of generated motion count as they are, all else from its first frame."""
         own, region = self.motion, self.config.region
         count = len(driving)
         turned, expression = own.turned.expand(count, -1, -1), own.expression.expand(count, -1, -1)
         if region in ("all", "pose"):
             turned = driving.turned @ first.turned.transpose(1, 2) @ own.turned
         change = driving.expression - first.expression
+        lips = region_mask("lip").to(change.device)
         if region in ("all", "exp"):
-            lips = region_mask("lip").to(change.device)
             expression = torch.where(lips, driving.expression, own.expression + change)
         elif region == "lip":
-            expression = own.expression + change * region_mask("lip").to(change)
-        return KeypointMotion(
-            turned, expression, own.scale * driving.scale / first.scale, own.t + driving.t - first.t
-        )
+            expression = own.expression + change * lips
+        scale = own.scale * driving.scale / first.scale
+        return KeypointMotion(turned, expression, scale, own.t + driving.t - first.t)
 
-    def _animal(self, driving: KeypointMotion, first: KeypointMotion) -> Tensor:
-        """Always from the first frame, by the ratio of hulls; an animal's face is no person's."""
-        own, source = self.motion, self.source
+    def _animal(self, driving: KeypointMotion, first: KeypointMotion) -> KeypointMotion:
+        """An animal's face is no person's: ``finished`` takes only the way from the first frame of this."""
+        own = self.motion
+        scale = own.scale.expand(len(driving), -1)
+        if not self.sound:
+            return replace(driving, scale=scale)
+        turned = driving.turned @ first.turned.transpose(1, 2) @ own.turned
+        expression = own.expression + driving.expression - first.expression
+        return KeypointMotion(turned, expression, scale, own.t + driving.t - first.t)
 
-        def shown(frames: KeypointMotion) -> Tensor:
-            scale = own.scale.expand(len(frames), -1)
-            if not self.config.sound:
-                return replace(frames, scale=scale).keypoints(self.canonical)
-            turned = frames.turned @ first.turned.transpose(1, 2) @ own.turned
-            expression = own.expression + frames.expression - first.expression
-            t = own.t + frames.t - first.t
-            return KeypointMotion(turned, expression, scale, t).keypoints(self.canonical)
-
-        start = shown(first)
-        return source + (shown(driving) - start) * hull_multiplier(source, start)
-
-    def _of_video(self, driving: KeypointMotion, first: KeypointMotion) -> Tensor:
+    def _of_video(self, driving: KeypointMotion, first: KeypointMotion) -> KeypointMotion:
         """A source video, frame by frame: its own head under relative turns, smoothed over the clip."""
         config, own = self.config, self.motion
-        count = len(own)
         mask = region_mask("all").to(own.expression.device)
-        heads = config.region in ("all", "pose")
-        if config.single_picture:
-            expression = own.expression + driving.expression - self.lip_rest.to(driving.expression)
-            expression = torch.where(mask, expression, own.expression)
-            return replace(own, expression=expression).keypoints(self.canonical)
-        driving = driving[:count]
-        if config.relative:
-            expression = own.expression + driving.expression - first.expression
-            turned = driving.turned @ first.turned.transpose(1, 2) @ own.turned
-        else:
-            expression, turned = driving.expression, driving.turned
+        if self.lip_rest is not None:
+            change = driving.expression - self.lip_rest.to(driving.expression)
+            return replace(own, expression=own.expression + torch.where(mask, change, 0.0))
+        driving = driving[: len(own)]
+        expression, turned, t = driving.expression, driving.turned, driving.t
+        if self.relative:
+            expression = own.expression + expression - first.expression
+            turned, t = turned @ first.turned.transpose(1, 2) @ own.turned, own.t
         if config.smooth > 0:
             expression, turned = smoothed(expression, config.smooth), smoothed(turned, config.smooth)
-        if config.region != "pose":
-            kept = mask if config.region in ("all", "exp") else region_mask(config.region).to(mask.device)
-            expression = torch.where(kept, expression, own.expression)
-        else:
+        if config.region == "pose":
             expression = own.expression
-        moved = replace(own, expression=expression)
-        if heads:
-            moved = replace(moved, turned=turned, t=own.t if config.relative else driving.t)
-        return moved.keypoints(self.canonical)
+        kept = mask if config.region in ("all", "exp") else region_mask(config.region).to(mask.device)
+        moved = replace(own, expression=torch.where(kept, expression, own.expression))
+        return replace(moved, turned=turned, t=t) if config.region in ("all", "pose") else moved
+
+    def finished(self, moved: KeypointMotion, driving: KeypointMotion, first: KeypointMotion) -> Tensor:
+        """x (T, 21, 3) of what ``moved`` gave: scaled to the source's face, retargeted, stitched, multiplied.
+        driving: frames with their ratios, where eyes or lips are retargeted.
+        """
+        source, x = self.source, moved.keypoints(self.canonical)
+        if self._scaled:
+            start = self.moved(first, first).keypoints(self.canonical)
+            x = source + (x - start) * hull_multiplier(source, start)
+        x = self._retargeted(x, driving, source)
+        return source + (x - source) * self.config.multiplier
+
+    @property
+    def _scaled(self) -> bool:
+        if len(self.motion) > 1:
+            return False
+        friendly = self.config.friendly and self.relative and self.lip_rest is None
+        return self.species == "animal" or friendly
 
     # ------------------------------------------------------------------ corrections
 
@@ -220,7 +224,7 @@ class Animator:
         count = len(x)
         spread = source.expand(count, -1, -1)
         if config.eye_retargeting or config.lip_retargeting:
-            x = spread if config.relative else x
+            x = spread if self.relative else x
             if config.eye_retargeting:
                 own, wanted = _ratios(self.motion.eyes, "source"), _ratios(driving.eyes, "driving")
                 x = x + networks.of_eyes(spread, own.expand(count, -1), wanted[:count, :1])
@@ -229,9 +233,9 @@ class Animator:
                 x = x + networks.of_lips(spread, own.expand(count, -1), wanted[:count])
         if config.stitching:
             x = networks.stitched(spread, x)
-        if config.close_lips and config.relative:
+        if config.close_lips and self.relative:
             x = x + self._closing_lips(source)
-        if config.open_source_eyes and self.motion.eyes is not None and len(self.motion) > 1:
+        if config.open_source_eyes and len(self.motion) > 1:
             x = x + self._opening_eyes(source)
         return x
 

@@ -9,13 +9,12 @@ SPECIES = ("human", "animal")
 
 
 @dataclass(kw_only=True, slots=True)
-class AnimationConfig:
+class RulesConfig:
     """How driving motion moves a source's keypoints."""
 
-    species: str = "human"  # whose weights, and whose rules
     region: str = "all"  # of the driving that is taken: all, exp, pose, lip or eyes
-    relative: bool = True  # to the driving's first frame; else in its place
-    friendly: bool = True  # motion scaled to the source's face; LivePortrait's "expression-friendly"
+    # motion scaled to the source's face; LivePortrait's "expression-friendly"
+    friendly: bool = True
     stitching: bool = True  # shoulders stay where the source has them
     close_lips: bool = False  # of a source whose lips are open, before it moves
     eye_retargeting: bool = False  # eyes as open as the driving's, in place of its motion
@@ -23,15 +22,10 @@ class AnimationConfig:
     open_source_eyes: bool = False  # a source video's eyes as open as in its first frame
     multiplier: float = 1.0  # of the way from the source
     smooth: float = 3e-7  # noise variance that a source video's motion is smoothed for; 0: not
-    single_picture: bool = False  # the driving is one picture
-    sound: bool = False  # the driving was made of sound: JoyVASA's rules
 
     def __post_init__(self) -> None:
-        if self.species not in SPECIES or self.region not in REGIONS:
-            raise ValueError(
-                f"species is {self.species!r} and region {self.region!r}; wanted one of "
-                f"{', '.join(SPECIES)}, and one of {', '.join(REGIONS)}."
-            )
+        if self.region not in REGIONS:
+            raise ValueError(f"region is {self.region!r}; wanted one of {', '.join(REGIONS)}.")
         if not 0 <= self.multiplier <= 5 or not 0 <= self.smooth <= 1:
             raise ValueError(
                 f"multiplier is {self.multiplier:g} and smooth {self.smooth:g}; wanted 0 to 5, and 0 to 1."

@@ -50,7 +50,7 @@ class VolumeBlock(nn.Module):
 
 
 class AppearanceExtractor(nn.Module):
-    """F: picture (B, 3, 256, 256) -> volume (B, 32, 16, 64, 64). narrow divides every width, and the depth."""
+    """F: picture (B, 3, 256, 256) -> volume (B, 32, 16, 64, 64). narrow divides widths and the depth."""
 
     def __init__(self, narrow: int = 1) -> None:
         super().__init__()

@@ -10,9 +10,8 @@ learned without labels; sliders of a published web page move single keypoints by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +22,12 @@ from vasa.face.keypoints.camera import angles_of, headpose_degrees, rotation
 from vasa.face.keypoints.extractor import NUM_KEYPOINTS
 from vasa.face.keypoints.networks import KeypointNetworks
 from vasa.face.keypoints.optimised import OptimisedGenerator, OptimisedWarping, SourceVolume
+from vasa.face.volumetric.composition import freedom
 from vasa.records import MotionLayout
 
 SIZE = 256
+MOTION_WIDTH = 6 + 3 * NUM_KEYPOINTS
+EXPRESSION_NAMES = tuple(f"point{point}_{axis}" for point in range(NUM_KEYPOINTS) for axis in "xyz")
 SMALLEST = 1e-3
 """Of a scale: released networks give 1.1 to 1.7."""
 
@@ -39,7 +41,7 @@ class KeypointAppearance:
     volume: SourceVolume
     canonical: Tensor
     motion: Tensor
-    side: int
+    picture: Tensor
     held: Tensor | None = None
 
 
@@ -52,7 +54,6 @@ class KeypointFace(nn.Module):
         self.retargeting, self.species = networks.retargeting, networks.species
         self.warping = OptimisedWarping(networks.warping, precision)
         self.generator = OptimisedGenerator(networks.generator, precision)
-        self.stitching = True
         self.eval().requires_grad_(False)
 
     @classmethod
@@ -104,22 +105,18 @@ class KeypointFace(nn.Module):
         canonical, motion = self.read(image)
         volume = self.appearance_extractor(_network_picture(image.float()))
         source = self.warping.source(volume, motion.keypoints(canonical))
-        return KeypointAppearance(source, canonical, to_raw(motion), image.shape[-1])
+        return KeypointAppearance(source, canonical, to_raw(motion), image.float())
 
-    def hold_edges(self, appearance: KeypointAppearance) -> NoReturn:
-        raise ValueError(
-            "a keypoint face space holds no edges by itself; stitching keeps shoulders, and the frame's "
-            "border is blended where paste=true puts it back."
-        )
+    def hold_edges(self, appearance: KeypointAppearance) -> KeypointAppearance:
+        return replace(appearance, held=appearance.picture)
 
     def render(self, appearance: KeypointAppearance, motion: Tensor) -> Tensor:
         """Raw motion (B, 69) -> frames (B, 3, side, side) in [-1, 1]."""
         with torch.autocast(motion.device.type, enabled=False):
             moved = from_raw(motion.float()).keypoints(appearance.canonical)
-            if self.stitching:
-                moved = self.retargeting.stitched(appearance.volume.keypoints, moved)
             frames = self.generator(self.warping(appearance.volume, moved)[0]) * 2 - 1
-        return _at(frames, appearance.side)
+        frames = _at(frames, appearance.picture.shape[-1])
+        return frames if appearance.held is None else torch.lerp(appearance.held, frames, freedom(frames))
 
     # ------------------------------------------------------------------ controls
 

@@ -94,9 +94,7 @@ class Hourglass(nn.Module):
 
 @dataclass(slots=True)
 class DenseMotion:
-    """deformation (B, D, H, W, 3): where each place comes from. occlusion (B, 1, H, W): what is seen, 0 to
-    1.
-    """
+    """deformation (B, D, H, W, 3): where places come from. occlusion (B, 1, H, W): what is seen, 0..1."""
 
     deformation: Tensor
     occlusion: Tensor

@@ -1,0 +1,70 @@
+"""JoyVASA's motion model as the pipeline's source of motion: the same numbers in this project's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vasa.face.keypoints.space import MOTION_WIDTH
+from vasa.motion.config import MotionConfig
+from vasa.motion.joyvasa_speech import JoyvasaSpeech
+from vasa.motion.joyvasa_template import EXPRESSION, ROTATION, SCALE, TRANSLATION
+from vasa.motion.joyvasa_windows import JoyvasaMotion
+from vasa.motion.windows import ConditionTrack, GuidanceTrack, NoiseTrack
+from vasa.records import Conditions, MotionLayout
+
+SMALLEST_SCALE = 1e-3
+
+
+class JoyvasaSource:
+    """A MotionSource (pipeline.py) of raw keypoint motion (t, 69)."""
+
+    def __init__(self, model: JoyvasaMotion) -> None:
+        self.model = model
+
+    @staticmethod
+    def from_pretrained(path: Path, device: torch.device | str = "cpu") -> JoyvasaSource:
+        """Raises: FileNotFoundError, CheckpointError."""
+        return JoyvasaSource(JoyvasaMotion.from_pretrained(path, device))
+
+    @property
+    def speech(self) -> JoyvasaSpeech:
+        """The speech encoder that lies in the model's own file."""
+        return self.model.speech
+
+    @property
+    def layout(self) -> MotionLayout:
+        return MotionLayout.volumetric(MOTION_WIDTH - 6)
+
+    @cached_property
+    def config(self) -> MotionConfig:
+        return self.model.config
+
+    def generate(
+        self,
+        features: Iterator[Tensor],
+        conditions: Conditions | ConditionTrack,
+        *,
+        generator: torch.Generator | NoiseTrack,
+        num_frames: int,
+        steps: int | None,
+        guidance: Mapping[str, float] | GuidanceTrack | None,
+    ) -> Iterator[Tensor]:
+        """Chunks (t, 69). Distance is the face space's to obey; everything else that is asked is refused
+        before (keypoint_edit.check_rules).
+        """
+        made = self.model.generate(
+            features, None, generator=generator, num_frames=num_frames, steps=steps, guidance=guidance
+        )
+        return map(of_joyvasa, made)
+
+
+def of_joyvasa(motion: Tensor) -> Tensor:
+    """JoyVASA's raw motion (T, 70), degrees and LivePortrait's signs -> raw keypoint motion (T, 69)."""
+    place = motion[:, TRANSLATION][:, :2] * motion.new_tensor([1.0, -1.0])
+    scale = motion[:, SCALE : SCALE + 1].clamp(min=SMALLEST_SCALE).log()
+    return torch.cat([torch.deg2rad(-motion[:, ROTATION]), place, scale, motion[:, EXPRESSION]], 1)

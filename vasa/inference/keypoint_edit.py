@@ -1,0 +1,70 @@
+"""LivePortrait's and JoyVASA's rules as edits of raw keypoint motion, one at each end of a chain.
+
+Between the two, raw motion is the portrait's own: heads are turned, distances kept and motion recorded there.
+The last one knows the source and moves keypoints in ways that are no motion: it leaves them as expression.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vasa.face.keypoints.animation import Animator
+from vasa.face.keypoints.config import RulesConfig
+from vasa.face.keypoints.space import KeypointAppearance, KeypointFace, from_raw, to_raw
+from vasa.inference.edits import Edit
+
+
+def keypoint_edits(
+    face: KeypointFace,
+    appearance: KeypointAppearance,
+    rules: RulesConfig,
+    *,
+    pose: str = "relative",
+    distance: float = 1.0,
+    sound: bool = False,
+    reference: Tensor | None = None,
+) -> tuple[Edit, Edit]:
+    """What makes chunks of raw motion (t, 69) a portrait's, and what finishes it before it is rendered.
+
+    sound: the motion was made of sound, so JoyVASA's rules hold; else LivePortrait's. reference (1, 69): what
+    relative motion is measured from; None: its first frame.
+    """
+    animator = Animator(
+        rules,
+        appearance.canonical,
+        from_raw(appearance.motion),
+        face.retargeting,
+        face.species,
+        relative=pose == "relative",
+        sound=sound,
+    )
+    move = _Move(animator, distance, reference)
+    return move, _Finish(animator, move)
+
+
+class _Move:
+    def __init__(self, animator: Animator, distance: float, reference: Tensor | None) -> None:
+        self._animator, self._nearer, self.first = animator, -math.log(distance), reference
+
+    def __call__(self, motion: Tensor, first: int) -> Tensor:
+        if self.first is None:
+            self.first = motion[:1].clone()
+        moved = to_raw(self._animator.moved(from_raw(motion), from_raw(self.first)))
+        moved[:, 5] += self._nearer
+        return moved
+
+
+class _Finish:
+    def __init__(self, animator: Animator, move: _Move) -> None:
+        self._animator, self._move = animator, move
+
+    def __call__(self, motion: Tensor, first: int) -> Tensor:
+        assert self._move.first is not None
+        moved = from_raw(motion)
+        x = self._animator.finished(moved, moved, from_raw(self._move.first))
+        place = torch.nn.functional.pad(moved.t[:, :2], (0, 1))[:, None]
+        expression = (x - place) / moved.scale[..., None] - self._animator.canonical @ moved.turned
+        return torch.cat([motion[:, :6], expression.flatten(1)], 1)
