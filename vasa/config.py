@@ -32,7 +32,14 @@ from typing import Any
 
 from vasa.benchmark.config import BenchmarkDataRun, BenchmarkRun, PlanTrainingRun
 from vasa.data.synthetic.config import PreviewRun
-from vasa.inference.config import BundleRun, InferRun, MakeJobsRun, RegionLeakRun, VerifyRun
+from vasa.inference.config import (
+    BundleRun,
+    InferRun,
+    MakeJobsRun,
+    PublishedRun,
+    RegionLeakRun,
+    VerifyRun,
+)
 from vasa.metrics.config import BenchmarkDemoRun, CalibrateRun, EvalRun
 from vasa.options import Option, find, help_text, nearest, options
 from vasa.preprocess.config import PreprocessRun, ReportDataRun
@@ -74,8 +81,9 @@ RUNS: dict[str, type] = {
     "eval": EvalRun,
     "calibrate": CalibrateRun,
     "weights": WeightsRun,
+    "published": PublishedRun,
 }
-DOORS = {"benchmark_data": "benchmark.py data"}
+DOORS = {"benchmark_data": "benchmark.py data", "published": "weights.py joyvasa"}
 """Runs that are a word behind another's script."""
 
 

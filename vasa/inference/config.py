@@ -308,3 +308,25 @@ class MakeJobsRun:
             raise ValueError(
                 f"seconds is {self.seconds}, size {self.size}; wanted at least 1, and an even 64 to 512."
             )
+
+
+@dataclass(kw_only=True, slots=True)
+class PublishedRun:
+    """A published system's files: listed, verified, fetched, or bundled into a checkpoint folder."""
+
+    # joyvasa: LivePortrait's face space and JoyVASA's motion model; liveportrait: the first alone
+    system: str = "joyvasa"
+    action: str = "list"  # list; verify: compares hashes; fetch: downloads; bundle: writes the checkpoint
+    species: str = "human"  # whose weights: human or animal
+    # where the files lie, by their published paths; None: published in $VASA_CACHE (~/.cache/vasa)
+    folder: Path | None = None
+    output: Path = Path("checkpoints/joyvasa")  # of bundle
+    # legacy: positions as files trained before 9 December 2025 know them, the released one among them; fixed
+    position: str = "legacy"
+    narrow: int = 1  # divides the widths of networks; published ones have 1
+
+    def __post_init__(self) -> None:
+        if self.action not in ("list", "verify", "fetch", "bundle"):
+            raise ValueError(f"action is {self.action!r}; wanted list, verify, fetch or bundle.")
+        if self.position not in ("legacy", "fixed"):
+            raise ValueError(f"position is {self.position!r}; wanted legacy or fixed.")
