@@ -68,3 +68,24 @@ def of_joyvasa(motion: Tensor) -> Tensor:
     place = motion[:, TRANSLATION][:, :2] * motion.new_tensor([1.0, -1.0])
     scale = motion[:, SCALE : SCALE + 1].clamp(min=SMALLEST_SCALE).log()
     return torch.cat([torch.deg2rad(-motion[:, ROTATION]), place, scale, motion[:, EXPRESSION]], 1)
+
+
+class NoMotion:
+    """In the place of a motion model in a checkpoint that has none: it is driven, by videos and templates."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def layout(self) -> MotionLayout:
+        return MotionLayout.volumetric(MOTION_WIDTH - 6)
+
+    @cached_property
+    def config(self) -> MotionConfig:
+        return MotionConfig()
+
+    def generate(self, features: Iterator[Tensor], conditions: object, **options: object) -> Iterator[Tensor]:
+        raise ValueError(
+            f"checkpoint {str(self._folder)!r} has no motion model, so nothing can speak; give driving=VIDEO or a "
+            "motion template, or bundle JoyVASA's (scripts/weights.py joyvasa action=bundle)."
+        )

@@ -39,7 +39,7 @@ from vasa.inference.controls import AUTO, Emotion, conditions
 from vasa.inference.edits import Edit
 from vasa.inference.features import feature_chunks
 from vasa.inference.generation import Generation, Portrait
-from vasa.inference.joyvasa_source import JoyvasaSource
+from vasa.inference.joyvasa_source import JoyvasaSource, NoMotion
 from vasa.inference.keypoint_edit import keypoint_edits
 from vasa.inference.noise import SeededNoise, SeedTrack, first_seed
 from vasa.inference.paste import Surround
@@ -381,14 +381,16 @@ def _keypoint_system(
             f"fast is true, but JoyVASA in {folder} has no student; leave it out, or lower steps."
         )
     face = KeypointFace.from_pretrained(folder / FACE_FILE, device)
-    motion = JoyvasaSource.from_pretrained(folder / MOTION_FILE, device)
-    encoders = content_hash(folder / FACE_FILE, ("motion.",))
     known = {
         "folder": str(folder),
         **card,
         "face_sha256": content_hash(folder / FACE_FILE),
-        "motion_sha256": content_hash(folder / MOTION_FILE),
-        "encoders_sha256": encoders,
+        "encoders_sha256": content_hash(folder / FACE_FILE, ("motion.",)),
     }
     aligner = FaceAligner(detector or DetectorConfig())
+    if not (folder / MOTION_FILE).is_file():
+        silent = build_speech_encoder(SpeechConfig())
+        return TalkingFace(face, NoMotion(folder), silent, aligner, device, known, matte)
+    motion = JoyvasaSource.from_pretrained(folder / MOTION_FILE, device)
+    known["motion_sha256"] = content_hash(folder / MOTION_FILE)
     return TalkingFace(face, motion, motion.speech, aligner, device, known, matte)

@@ -59,7 +59,7 @@ def published(run: PublishedRun) -> str:
 
 
 def table(parts: Mapping[str, FrozenNetwork], folder: Path) -> str:
-    """Markdown: every file, its licence, where it is published, where it is looked for, whether it is there."""
+    """Markdown: of every file its licence, where it is published and looked for, whether it is there."""
     lines = ["| file | licence | published at | looked for in | present |", "|---" * 5 + "|"]
     for part in parts.values():
         path = folder / part.file

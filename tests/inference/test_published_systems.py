@@ -1,0 +1,302 @@
+"""LivePortrait and JoyVASA from published files to videos, with made-up weights in files of the true form."""
+
+import argparse
+import csv
+import json
+import pickle
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from joyvasa_cases import template, tiny_model
+from PIL import Image
+
+from vasa.checkpoint import CheckpointError
+from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS, KeypointNetworks
+from vasa.inference.config import PublishedRun
+from vasa.inference.demo import demo_portrait
+from vasa.inference.motion_template import read_template
+from vasa.inference.published import bundle_published, published, verified
+from vasa.pretrained.registry import FrozenNetwork
+from vasa.pretrained.systems import parts_of
+from vasa.safe_pickle import load_arrays
+from vasa.video import VideoReader
+
+NARROW = 8
+
+
+def made_up(species):
+    """Keypoint networks whose keypoints and scale are in a face's range."""
+    torch.manual_seed(0)
+    networks = KeypointNetworks(species, NARROW).eval()
+    heads = networks.motion.detector
+    with torch.no_grad():
+        heads.fc_scale.weight.mul_(0.1)
+        heads.fc_scale.bias.fill_(1.3)
+        heads.fc_exp.weight.mul_(0.1)
+        heads.fc_kp.bias.uniform_(-0.7, 0.7)
+    return networks
+
+
+def write_files(folder, system="joyvasa", species="human"):
+    """The files of a system where action=fetch puts them. Joyvasa's table is one of faces that move little."""
+    networks, parts = made_up(species), parts_of(system, species)
+    for name in PUBLISHED:
+        path = folder / parts[name].file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = networks.get_submodule(name).state_dict()
+        if name == "retargeting":
+            content = {
+                theirs: networks.retargeting.get_submodule(ours).state_dict()
+                for theirs, ours in RETARGETING_PARTS.items()
+            }
+        torch.save(content, path)
+    if system == "joyvasa":
+        motion, statistics = (folder / parts[name].file for name in ("speech_to_motion", "template"))
+        for path in (motion, statistics):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        model = tiny_model(num_heads=8)
+        args = argparse.Namespace(
+            motion_feat_dim=73, n_motions=model.config.window_frames, n_prev_motions=3, n_diff_steps=6
+        )
+        torch.save({"args": args, "model": model.state_dict(), "iter": 1}, motion)
+        table = {name: value * 0.05 for name, value in template().items()}
+        table |= {"min_scale": np.full(1, 1.2, np.float32), "max_scale": np.full(1, 1.4, np.float32)}
+        statistics.write_bytes(pickle.dumps(table, 4))
+    return folder
+
+
+def run_of(folder, output, **changes):
+    return PublishedRun(action="bundle", folder=folder, output=output, narrow=NARROW, **changes)
+
+
+@pytest.fixture(scope="module")
+def joyvasa(tmp_path_factory):
+    """A JoyVASA checkpoint; the hash of its file is not the published one's."""
+    folder = tmp_path_factory.mktemp("joyvasa")
+    write_files(folder / "files")
+    run = run_of(folder / "files", folder / "checkpoint")
+    return bundle_published(run, parts_of("joyvasa", "human"), folder / "files")
+
+
+@pytest.fixture(scope="module")
+def portrait(tmp_path_factory):
+    path = tmp_path_factory.mktemp("portrait") / "me.png"
+    Image.fromarray(demo_portrait(3, 256)[0]).save(path)
+    return path
+
+
+@pytest.fixture
+def infer(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return runpy.run_path(str(root / "scripts" / "infer.py"))["run"]
+
+
+def sound_file(path, seconds):
+    rng = np.random.default_rng(0)
+    soundfile.write(path, 0.1 * rng.normal(size=round(16_000 * seconds)), 16_000)
+    return path
+
+
+def frames_of(path):
+    return np.stack(list(VideoReader(path)))
+
+
+def refused(infer, capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        infer(list(arguments))
+    assert stop.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_speech_moves_a_portrait_for_as_long_as_it_lasts(infer, joyvasa, portrait, tmp_path):
+    sound = sound_file(tmp_path / "speech.wav", 0.92)
+    common = [f"checkpoint={joyvasa}", f"image={portrait}", "size=256"]
+    infer(
+        [
+            *common,
+            f"audio={sound}",
+            "output=a.mp4",
+            "save_motion=true",
+            "motion_csv=true",
+            "save_template=true",
+        ]
+    )
+    first = frames_of(Path("a.mp4"))
+    assert first.shape == (23, 256, 256, 3)
+    assert np.abs(first[5].astype(int) - first[20]).mean() > 0.05
+    said = json.loads(Path("a.provenance.json").read_text())
+    assert said["checkpoint"]["system"] == "joyvasa" and len(said["checkpoint"]["motion_sha256"]) == 64
+    rows = list(csv.reader(Path("a.motion.csv").open()))
+    assert rows[0][:4] == ["time", "yaw", "pitch", "roll"] and rows[0][-1] == "point20_z" and len(rows) == 24
+    infer([*common, f"audio={sound}", "output=b.mp4"])
+    assert np.array_equal(first, frames_of(Path("b.mp4")))
+    infer([*common, f"audio={sound}", "output=c.mp4", "seed=5"])
+    assert not np.array_equal(first, frames_of(Path("c.mp4")))
+    infer([*common, "motion=a.motion.safetensors", "output=d.mp4"])
+    assert np.abs(first.astype(int) - frames_of(Path("d.mp4"))).max() <= 3
+    template = load_arrays(Path("a.motion.pkl"))
+    assert template["n_frames"] == 23 and template["output_fps"] == 25
+    assert template["motion"][0]["exp"].shape == (1, 21, 3)
+    infer([*common, "driving=a.motion.pkl", "output=e.mp4", f"audio={sound}"])
+    assert len(frames_of(Path("e.mp4"))) == 23
+
+
+def test_rules_and_controls_reach_the_frames(infer, joyvasa, portrait, tmp_path):
+    sound = sound_file(tmp_path / "speech.wav", 0.4)
+    common = [f"checkpoint={joyvasa}", f"image={portrait}", "size=256", f"audio={sound}"]
+    made = {}
+    for number, given in enumerate(
+        ["seed=0", "keypoints.region=lip", "keypoints.multiplier=0", "keypoints.stitching=false", "head_yaw=10",
+         "distance=1.3", "keypoints.friendly=false"]
+    ):  # fmt: skip
+        infer([*common, given, f"output={number}.mp4"])
+        made[given] = frames_of(Path(f"{number}.mp4")).astype(int)
+    plain = made.pop("seed=0")
+    for given, frames in made.items():
+        assert np.abs(frames - plain).mean() > 0.01, given
+    still = made["keypoints.multiplier=0"]
+    assert np.abs(still - still[:1]).max() <= 2
+
+
+def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
+    sound = sound_file(tmp_path / "speech.wav", 0.4)
+    common = [f"checkpoint={joyvasa}", "size=256"]
+    infer([*common, f"image={portrait}", f"audio={sound}", "output=talk.mp4"])
+    infer([*common, f"image={portrait}", "driving=talk.mp4", "output=driven.mp4", "paste=true"])
+    assert len(frames_of(Path("driven.mp4"))) == 10
+    Path("jobs.csv").write_text(
+        f"image,audio,seed,keypoints.region\n{portrait},{sound},1,all\n{portrait},{sound},2,lip\n"
+        f"{portrait},nothing.wav,2,all\n"
+    )
+    with pytest.raises(SystemExit):
+        infer([*common, "list=jobs.csv", "out=videos"])
+    made = sorted(path.name for path in Path("videos").glob("*.mp4"))
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["gaze_yaw=5"], "gaze_yaw is given, but this checkpoint's face space is of keypoints"),
+        (["emotion=happy", "blink_rate=10"], "emotion and blink_rate are given"),
+        (["fast=true"], "has no student"),
+        (["keypoints.region=nose"], "region is 'nose'; wanted one of all, exp, pose, lip, eyes"),
+        (["keypoints.eye_retargeting=true"], "the source has no ratios"),
+        (["driving=no.pkl"], "no.pkl does not exist"),
+    ],
+)
+def test_what_it_cannot_do_is_said_in_a_sentence(infer, joyvasa, portrait, tmp_path, capsys, given, words):
+    sound = sound_file(tmp_path / "speech.wav", 0.2)
+    arguments = [f"checkpoint={joyvasa}", f"image={portrait}", "size=256", f"audio={sound}", "output=x.mp4"]
+    assert words in refused(infer, capsys, *arguments, *given)
+    assert not Path("x.mp4").exists()
+
+
+def test_rules_are_refused_by_other_spaces(infer, tiny_runs, portrait, tmp_path, capsys, root):
+    from vasa.inference.bundle import bundle
+    from vasa.inference.config import BundleRun
+
+    tiny = bundle(BundleRun(face=tiny_runs, motion=tiny_runs, output=tmp_path / "tiny"))
+    common = (f"checkpoint={tiny}", f"image={portrait}", "seconds=0.2", "size=64", "allow_centre_crop=true")
+    said = refused(infer, capsys, *common, "keypoints.multiplier=2")
+    assert "keypoints.multiplier is given, but this checkpoint's face space is not of keypoints" in said
+    assert "save_template writes motion of keypoints" in refused(infer, capsys, *common, "save_template=true")
+
+
+# ---------------------------------------------------------------------- files
+
+
+def test_an_animal_and_liveportrait_alone(infer, portrait, tmp_path, capsys):
+    files = write_files(tmp_path / "files", "liveportrait", "animal")
+    run = run_of(files, tmp_path / "animal", system="liveportrait", species="animal")
+    said = published(run)
+    assert "Bundled into" in said and "none is listed" in said
+    assert json.loads((run.output / "bundle.json").read_text())["species"] == "animal"
+    assert "LivePortrait's face space, for animals" in (run.output / "README.md").read_text()
+    sound = sound_file(tmp_path / "speech.wav", 0.2)
+    common = [f"checkpoint={run.output}", f"image={portrait}", "size=256"]
+    assert "has no motion model" in refused(infer, capsys, *common, f"audio={sound}", "output=x.mp4")
+    drawn = write_template_file(tmp_path / "t.pkl", 30)
+    infer([*common, f"driving={drawn}", "output=animal.mp4"])
+    assert len(frames_of(Path("animal.mp4"))) == 10
+
+
+def write_template_file(path, fps, count=12, **changes):
+    """A template in the older spelling, of a head that turns."""
+    from vasa.face.keypoints.camera import rotation
+
+    zero = torch.zeros(count)
+    turned = rotation(zero, torch.linspace(0, 10, count), zero).numpy()
+    frames = [
+        {"scale": np.full((1, 1), 1.3, np.float32), "R_d": turned[i : i + 1], "exp": np.zeros((1, 21, 3), np.float32),
+         "t": np.zeros((1, 3), np.float32)}
+        for i in range(count)
+    ]  # fmt: skip
+    content = {"n_frames": count, "output_fps": fps, "motion": frames}
+    content["c_d_eyes_lst"] = [np.full((1, 2), 0.3, np.float32)] * count
+    path.write_bytes(pickle.dumps(content | changes, 4))
+    return path
+
+
+def test_templates_are_brought_to_our_rate_and_checked(tmp_path):
+    motion = read_template(write_template_file(tmp_path / "a.pkl", 30))
+    assert len(motion) == 10 and motion.eyes.shape == (10, 2) and motion.lips is None
+    torch.testing.assert_close(motion.turned @ motion.turned.transpose(1, 2), torch.eye(3).expand(10, 3, 3))
+    with pytest.raises(ValueError, match="has no list 'motion'"):
+        read_template(write_template_file(tmp_path / "b.pkl", 25, motion=[]))
+    with pytest.raises(ValueError, match=r"frame 0 has no R of shape \(1, 3, 3\)"):
+        read_template(write_template_file(tmp_path / "c.pkl", 25, motion=[{"scale": np.ones((1, 1))}]))
+    shared = Path(__file__).resolve().parents[3] / "shared" / "media" / "motion"
+    if not shared.is_dir():
+        pytest.skip("no ../shared")
+    for path in sorted(shared.glob("*.pkl")):
+        assert len(read_template(path)) > 10
+
+
+def test_what_is_missing_is_listed_with_its_place(tmp_path):
+    run = PublishedRun(action="verify", folder=tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"7 of 7 files are missing in .*motion_template\.pkl; download"
+    ):
+        published(run)
+    listed = published(PublishedRun(folder=tmp_path))
+    assert listed.count("| no |") == 7 and "huggingface.co/jdh-algo/JoyVASA" in listed
+
+
+def test_another_file_than_the_listed_one_is_refused(tmp_path):
+    files = write_files(tmp_path / "files")
+    with pytest.raises(CheckpointError, match="is not joyvasa_speech_to_motion: its SHA-256 is"):
+        published(run_of(files, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_fetched_compared_and_not_fetched_twice(tmp_path, monkeypatch):
+    from vasa.inference import published as module
+
+    source = tmp_path / "source.bin"
+    source.write_bytes(b"weights")
+    part = FrozenNetwork("a", "x/a.pth", "here", "MIT", "role", "nobody", url=source.as_uri())
+    module._fetch(part, tmp_path / "cache" / part.file)
+    source.unlink()
+    module._fetch(part, tmp_path / "cache" / part.file)
+    assert (tmp_path / "cache/x/a.pth").read_bytes() == b"weights"
+    assert "none is listed" in verified(part, tmp_path / "cache/x/a.pth")
+    with pytest.raises(ConnectionError, match=r"cannot be reached .* put it to .*b\.pth"):
+        module._fetch(part, tmp_path / "cache" / "b.pth")
+    assert not (tmp_path / "cache" / "b.pth").exists()
+
+
+def test_a_hostile_file_runs_nothing(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    files = write_files(tmp_path / "files", "liveportrait")
+    (files / parts_of("liveportrait", "human")["motion"].file).write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(CheckpointError, match=r"motion_extractor\.pth cannot be read as weights"):
+        published(run_of(files, tmp_path / "out", system="liveportrait"))
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "out" / "bundle.json").exists()
