@@ -13,6 +13,7 @@ import soundfile
 import torch
 from joyvasa_cases import template, tiny_model
 from PIL import Image
+from safetensors.torch import load_file
 
 from vasa.checkpoint import CheckpointError
 from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS, KeypointNetworks
@@ -23,7 +24,7 @@ from vasa.inference.published import bundle_published, published, verified
 from vasa.pretrained.registry import FrozenNetwork
 from vasa.pretrained.systems import parts_of
 from vasa.safe_pickle import load_arrays
-from vasa.video import VideoReader
+from vasa.video import VideoReader, VideoWriter
 
 NARROW = 8
 
@@ -42,7 +43,7 @@ def made_up(species):
 
 
 def write_files(folder, system="joyvasa", species="human"):
-    """The files of a system where action=fetch puts them. Joyvasa's table is one of faces that move little."""
+    """The files of a system where action=fetch puts them; JoyVASA's table is of faces that move little."""
     networks, parts = made_up(species), parts_of(system, species)
     for name in PUBLISHED:
         path = folder / parts[name].file
@@ -113,7 +114,7 @@ def refused(infer, capsys, *arguments):
 
 
 def test_speech_moves_a_portrait_for_as_long_as_it_lasts(infer, joyvasa, portrait, tmp_path):
-    sound = sound_file(tmp_path / "speech.wav", 0.92)
+    sound = sound_file(tmp_path / "speech.wav", 0.48)
     common = [f"checkpoint={joyvasa}", f"image={portrait}", "size=256"]
     infer(
         [
@@ -126,32 +127,34 @@ def test_speech_moves_a_portrait_for_as_long_as_it_lasts(infer, joyvasa, portrai
         ]
     )
     first = frames_of(Path("a.mp4"))
-    assert first.shape == (23, 256, 256, 3)
-    assert np.abs(first[5].astype(int) - first[20]).mean() > 0.05
+    assert first.shape == (12, 256, 256, 3)
+    assert np.abs(first[5].astype(int) - first[11]).mean() > 0.05
     said = json.loads(Path("a.provenance.json").read_text())
     assert said["checkpoint"]["system"] == "joyvasa" and len(said["checkpoint"]["motion_sha256"]) == 64
-    rows = list(csv.reader(Path("a.motion.csv").open()))
-    assert rows[0][:4] == ["time", "yaw", "pitch", "roll"] and rows[0][-1] == "point20_z" and len(rows) == 24
+    rows = list(csv.reader(Path("a.motion.csv").read_text().splitlines()))
+    assert rows[0][:4] == ["time", "yaw", "pitch", "roll"] and rows[0][-1] == "point20_z" and len(rows) == 13
     infer([*common, f"audio={sound}", "output=b.mp4"])
     assert np.array_equal(first, frames_of(Path("b.mp4")))
     infer([*common, f"audio={sound}", "output=c.mp4", "seed=5"])
     assert not np.array_equal(first, frames_of(Path("c.mp4")))
-    infer([*common, "motion=a.motion.safetensors", "output=d.mp4"])
-    assert np.abs(first.astype(int) - frames_of(Path("d.mp4"))).max() <= 3
+    infer([*common, "motion=a.motion.safetensors", "output=d.mp4", "save_motion=true"])
+    replayed, shown = (load_file(f"{name}.motion.safetensors")["values"] for name in "da")
+    torch.testing.assert_close(replayed, shown, atol=1e-5, rtol=0)
     template = load_arrays(Path("a.motion.pkl"))
-    assert template["n_frames"] == 23 and template["output_fps"] == 25
+    assert template["n_frames"] == 12 and template["output_fps"] == 25
     assert template["motion"][0]["exp"].shape == (1, 21, 3)
     infer([*common, "driving=a.motion.pkl", "output=e.mp4", f"audio={sound}"])
-    assert len(frames_of(Path("e.mp4"))) == 23
+    assert len(frames_of(Path("e.mp4"))) == 12
 
 
 def test_rules_and_controls_reach_the_frames(infer, joyvasa, portrait, tmp_path):
-    sound = sound_file(tmp_path / "speech.wav", 0.4)
-    common = [f"checkpoint={joyvasa}", f"image={portrait}", "size=256", f"audio={sound}"]
+    sound = sound_file(tmp_path / "speech.wav", 0.16)
+    common = [f"checkpoint={joyvasa}", f"image={portrait}", "size=256", "batch_frames=4"]
+    common.append(f"audio={sound}")
     made = {}
     for number, given in enumerate(
-        ["seed=0", "keypoints.region=lip", "keypoints.multiplier=0", "keypoints.stitching=false", "head_yaw=10",
-         "distance=1.3", "keypoints.friendly=false"]
+        ["seed=0", "keypoints.region=lip", "keypoints.multiplier=0", "keypoints.stitching=false",
+         "head_yaw=10", "distance=1.3", "keypoints.friendly=false"]
     ):  # fmt: skip
         infer([*common, given, f"output={number}.mp4"])
         made[given] = frames_of(Path(f"{number}.mp4")).astype(int)
@@ -159,18 +162,21 @@ def test_rules_and_controls_reach_the_frames(infer, joyvasa, portrait, tmp_path)
     for given, frames in made.items():
         assert np.abs(frames - plain).mean() > 0.01, given
     still = made["keypoints.multiplier=0"]
-    assert np.abs(still - still[:1]).max() <= 2
+    assert np.abs(still - still[:1]).max() <= 8  # the codec's
 
 
 def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
     sound = sound_file(tmp_path / "speech.wav", 0.4)
-    common = [f"checkpoint={joyvasa}", "size=256"]
-    infer([*common, f"image={portrait}", f"audio={sound}", "output=talk.mp4"])
+    common = [f"checkpoint={joyvasa}", "size=256", "batch_frames=5"]
+    picture = np.asarray(Image.open(portrait))
+    with VideoWriter(Path("talk.mp4"), 256, 256, 25) as writer:
+        for number in range(10):
+            writer.write(np.roll(picture, number, 1))
     infer([*common, f"image={portrait}", "driving=talk.mp4", "output=driven.mp4", "paste=true"])
     assert len(frames_of(Path("driven.mp4"))) == 10
     Path("jobs.csv").write_text(
-        f"image,audio,seed,keypoints.region\n{portrait},{sound},1,all\n{portrait},{sound},2,lip\n"
-        f"{portrait},nothing.wav,2,all\n"
+        f"name,image,audio,seed,keypoints.region\na,{portrait},{sound},1,all\nb,{portrait},{sound},2,lip\n"
+        f"c,{portrait},nothing.wav,2,all\n"
     )
     with pytest.raises(SystemExit):
         infer([*common, "list=jobs.csv", "out=videos"])
@@ -183,7 +189,7 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
     [
         (["gaze_yaw=5"], "gaze_yaw is given, but this checkpoint's face space is of keypoints"),
         (["emotion=happy", "blink_rate=10"], "emotion and blink_rate are given"),
-        (["fast=true"], "has no student"),
+        (["fast=true"], "has no motion_fast.safetensors"),
         (["keypoints.region=nose"], "region is 'nose'; wanted one of all, exp, pose, lip, eyes"),
         (["keypoints.eye_retargeting=true"], "the source has no ratios"),
         (["driving=no.pkl"], "no.pkl does not exist"),
@@ -204,7 +210,10 @@ def test_rules_are_refused_by_other_spaces(infer, tiny_runs, portrait, tmp_path,
     common = (f"checkpoint={tiny}", f"image={portrait}", "seconds=0.2", "size=64", "allow_centre_crop=true")
     said = refused(infer, capsys, *common, "keypoints.multiplier=2")
     assert "keypoints.multiplier is given, but this checkpoint's face space is not of keypoints" in said
-    assert "save_template writes motion of keypoints" in refused(infer, capsys, *common, "save_template=true")
+    said = refused(infer, capsys, *common, "save_template=true")
+    assert "save_template writes motion of keypoints" in said
+    drawn = write_template_file(tmp_path / "t.pkl", 25)
+    assert "is a motion template, of keypoints" in refused(infer, capsys, *common, f"driving={drawn}")
 
 
 # ---------------------------------------------------------------------- files
@@ -232,8 +241,8 @@ def write_template_file(path, fps, count=12, **changes):
     zero = torch.zeros(count)
     turned = rotation(zero, torch.linspace(0, 10, count), zero).numpy()
     frames = [
-        {"scale": np.full((1, 1), 1.3, np.float32), "R_d": turned[i : i + 1], "exp": np.zeros((1, 21, 3), np.float32),
-         "t": np.zeros((1, 3), np.float32)}
+        {"scale": np.full((1, 1), 1.3, np.float32), "R_d": turned[i : i + 1],
+         "exp": np.zeros((1, 21, 3), np.float32), "t": np.zeros((1, 3), np.float32)}
         for i in range(count)
     ]  # fmt: skip
     content = {"n_frames": count, "output_fps": fps, "motion": frames}

@@ -106,6 +106,11 @@ def check_space(options: VideoOptions, asked: Asked, keypoints: bool) -> None:
                 "checkpoints/demo."
             )
         return
+    if options.driving is not None and options.driving.suffix == ".pkl":
+        raise ValueError(
+            f"driving={options.driving} is a motion template, of keypoints, which this checkpoint's face "
+            "space is not of; give a video, or a checkpoint that scripts/weights.py bundled."
+        )
     if options.save_template:
         raise ValueError(
             "save_template writes motion of keypoints, which this checkpoint's face space is not of; use "

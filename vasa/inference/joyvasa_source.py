@@ -86,6 +86,6 @@ class NoMotion:
 
     def generate(self, features: Iterator[Tensor], conditions: object, **options: object) -> Iterator[Tensor]:
         raise ValueError(
-            f"checkpoint {str(self._folder)!r} has no motion model, so nothing can speak; give driving=VIDEO or a "
-            "motion template, or bundle JoyVASA's (scripts/weights.py joyvasa action=bundle)."
+            f"checkpoint {str(self._folder)!r} has no motion model, so nothing can speak; give driving=VIDEO "
+            "or a motion template, or bundle JoyVASA's (scripts/weights.py joyvasa action=bundle)."
         )

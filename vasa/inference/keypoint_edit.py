@@ -42,7 +42,7 @@ def keypoint_edits(
         sound=sound,
     )
     move = _Move(animator, distance, reference)
-    return move, _Finish(animator, move)
+    return move, _Finish(animator)
 
 
 class _Move:
@@ -52,19 +52,27 @@ class _Move:
     def __call__(self, motion: Tensor, first: int) -> Tensor:
         if self.first is None:
             self.first = motion[:1].clone()
-        moved = to_raw(self._animator.moved(from_raw(motion), from_raw(self.first)))
-        moved[:, 5] += self._nearer
-        return moved
+        driving, start = from_raw(motion), from_raw(self.first)
+        moved = self._animator.moved(driving, start)
+        x = self._animator.scaled(moved, start)
+        raw = _as_motion(to_raw(moved), x, self._animator)
+        raw[:, 5] += self._nearer
+        return raw
 
 
 class _Finish:
-    def __init__(self, animator: Animator, move: _Move) -> None:
-        self._animator, self._move = animator, move
+    def __init__(self, animator: Animator) -> None:
+        self._animator = animator
 
     def __call__(self, motion: Tensor, first: int) -> Tensor:
-        assert self._move.first is not None
         moved = from_raw(motion)
-        x = self._animator.finished(moved, moved, from_raw(self._move.first))
-        place = torch.nn.functional.pad(moved.t[:, :2], (0, 1))[:, None]
-        expression = (x - place) / moved.scale[..., None] - self._animator.canonical @ moved.turned
-        return torch.cat([motion[:, :6], expression.flatten(1)], 1)
+        x = self._animator.corrected(moved.keypoints(self._animator.canonical), moved)
+        return _as_motion(motion, x, self._animator)
+
+
+def _as_motion(motion: Tensor, x: Tensor, animator: Animator) -> Tensor:
+    """Raw motion (t, 69) of the same pose whose expression puts keypoints at x (t, 21, 3)."""
+    moved = from_raw(motion)
+    place = torch.nn.functional.pad(moved.t[:, :2], (0, 1))[:, None]
+    expression = (x - place) / moved.scale[..., None] - animator.canonical @ moved.turned
+    return torch.cat([motion[:, :6], expression.flatten(1)], 1)

@@ -64,9 +64,9 @@ def heard(options: InferRun) -> Sound:
     """
     if options.audio is not None:
         return read_audio(options.audio)
-    if options.driving is not None:
+    if options.driving is not None and options.driving.suffix != TEMPLATE_ENDING:
         return soundtrack(options.driving)
-    if options.motion is not None:
+    if options.driving is not None or options.motion is not None:
         return None, AUDIO_HZ
     return demo_speech(options.seed, options.seconds), AUDIO_HZ
 
@@ -114,7 +114,7 @@ def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound
 
     Raises: ValueError, FileNotFoundError, before any frame is made.
     """
-    recorder = MotionRecorder() if motion_files(options, Path()) else None
+    recorder = MotionRecorder() if motion_files(options, Path("video")) else None
     asked = asked_of(options)
     check_space(options, asked, isinstance(face.face, KeypointFace))
     if isinstance(who, SourceVideo):

@@ -137,7 +137,7 @@ class TalkingFace:
                 "or bundle a student (train_motion.py experiment=motion_distill)."
             )
         if card.get("space") == KIND:
-            return _keypoint_system(folder, card, chosen, detector, matte, fast)
+            return _keypoint_system(folder, card, chosen, detector, matte)
         motion = MotionGenerator.from_pretrained(motion_file, chosen)
         face_hash = content_hash(folder / "face.safetensors")
         encoders = content_hash(folder / "face.safetensors", MOTION_ENCODERS)
@@ -373,13 +373,8 @@ def _keypoint_system(
     device: torch.device,
     detector: DetectorConfig | None,
     matte: MatteConfig | None,
-    fast: bool,
 ) -> TalkingFace:
     """A checkpoint that scripts/weights.py bundled: LivePortrait's space and JoyVASA's motion model."""
-    if fast:
-        raise ValueError(
-            f"fast is true, but JoyVASA in {folder} has no student; leave it out, or lower steps."
-        )
     face = KeypointFace.from_pretrained(folder / FACE_FILE, device)
     known = {
         "folder": str(folder),

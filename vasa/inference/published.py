@@ -76,8 +76,8 @@ def verified(part: FrozenNetwork, path: Path) -> str:
         return f"SHA-256 {found[:16]}, none is listed to compare it with"
     if found != part.sha256:
         raise CheckpointError(
-            f"{path} is not {part.name}: its SHA-256 is {found}, {part.sha256} is listed ({part.hash_source}); "
-            f"get it again from {part.source}."
+            f"{path} is not {part.name}: its SHA-256 is {found}, {part.sha256} is listed "
+            f"({part.hash_source}); get it again from {part.source}."
         )
     return f"as listed ({part.hash_source})"
 

@@ -110,7 +110,7 @@ class Animator:
     def keypoints(self, driving: KeypointMotion, first: KeypointMotion | None = None) -> Tensor:
         """x (T, 21, 3) under driving frames. first: frame 0 of the clip that they belong to; None: theirs."""
         first = driving[:1] if first is None else first
-        return self.finished(self.moved(driving, first), driving, first)
+        return self.corrected(self.scaled(self.moved(driving, first), first), driving)
 
     # ------------------------------------------------------------------ motion
 
@@ -199,19 +199,24 @@ class Animator:
         moved = replace(own, expression=torch.where(kept, expression, own.expression))
         return replace(moved, turned=turned, t=t) if config.region in ("all", "pose") else moved
 
-    def finished(self, moved: KeypointMotion, driving: KeypointMotion, first: KeypointMotion) -> Tensor:
-        """x (T, 21, 3) of what ``moved`` gave: scaled to the source's face, retargeted, stitched, multiplied.
-        driving: frames with their ratios, where eyes or lips are retargeted.
-        """
+    def scaled(self, moved: KeypointMotion, first: KeypointMotion) -> Tensor:
+        """x (T, 21, 3) of what ``moved`` gave, the way from its first frame brought to the source's face."""
         source, x = self.source, moved.keypoints(self.canonical)
-        if self._scaled:
-            start = self.moved(first, first).keypoints(self.canonical)
-            x = source + (x - start) * hull_multiplier(source, start)
+        if not self._is_scaled:
+            return x
+        start = self.moved(first, first).keypoints(self.canonical)
+        return source + (x - start) * hull_multiplier(source, start)
+
+    def corrected(self, x: Tensor, driving: KeypointMotion) -> Tensor:
+        """x (T, 21, 3) retargeted, stitched and multiplied. driving: frames with their ratios, where eyes or
+        lips are retargeted.
+        """
+        source = self.source
         x = self._retargeted(x, driving, source)
         return source + (x - source) * self.config.multiplier
 
     @property
-    def _scaled(self) -> bool:
+    def _is_scaled(self) -> bool:
         if len(self.motion) > 1:
             return False
         friendly = self.config.friendly and self.relative and self.lip_rest is None
