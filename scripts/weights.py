@@ -21,7 +21,7 @@ def networks(cfg: WeightsRun) -> None:
     sys.stdout.write(weights(cfg))
 
 
-@main("published")
+@main("weights_system")
 def system(cfg: PublishedRun) -> None:
     from vasa.inference.published import published
 

@@ -81,9 +81,9 @@ RUNS: dict[str, type] = {
     "eval": EvalRun,
     "calibrate": CalibrateRun,
     "weights": WeightsRun,
-    "published": PublishedRun,
+    "weights_system": PublishedRun,
 }
-DOORS = {"benchmark_data": "benchmark.py data", "published": "weights.py joyvasa"}
+DOORS = {"benchmark_data": "benchmark.py data", "weights_system": "weights.py joyvasa"}
 """Runs that are a word behind another's script."""
 
 
