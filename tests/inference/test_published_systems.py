@@ -276,11 +276,15 @@ def test_what_is_missing_is_listed_with_its_place(tmp_path):
     assert listed.count("| no |") == 7 and "huggingface.co/jdh-algo/JoyVASA" in listed
 
 
-def test_another_file_than_the_listed_one_is_refused(tmp_path):
+def test_another_file_than_the_listed_one_is_told(tmp_path, caplog):
+    """Verifying ends on it; bundling says it, because the file was published anew before."""
     files = write_files(tmp_path / "files")
-    with pytest.raises(CheckpointError, match="is not joyvasa_speech_to_motion: its SHA-256 is"):
-        published(run_of(files, tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
+    said = "is not joyvasa_speech_to_motion: its SHA-256 is"
+    with pytest.raises(CheckpointError, match=said):
+        published(PublishedRun(action="verify", folder=files))
+    assert said not in caplog.text
+    assert "Bundled into" in published(run_of(files, tmp_path / "out"))
+    assert said in caplog.text and (tmp_path / "out" / "motion.safetensors").is_file()
 
 
 def test_a_file_is_fetched_compared_and_not_fetched_twice(tmp_path, monkeypatch):

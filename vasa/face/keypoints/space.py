@@ -114,7 +114,9 @@ class KeypointFace(nn.Module):
         """Raw motion (B, 69) -> frames (B, 3, side, side) in [-1, 1]."""
         with torch.autocast(motion.device.type, enabled=False):
             moved = from_raw(motion.float()).keypoints(appearance.canonical)
-            frames = self.generator(self.warping(appearance.volume, moved)[0]) * 2 - 1
+            # one by one a CPU is as fast, in a tenth of the memory, and no frame depends on its neighbours
+            parts = moved.split(1 if moved.device.type == "cpu" else len(moved))
+            frames = torch.cat([self.generator(self.warping(appearance.volume, x)[0]) for x in parts]) * 2 - 1
         frames = _at(frames, appearance.picture.shape[-1])
         return frames if appearance.held is None else torch.lerp(appearance.held, frames, freedom(frames))
 
