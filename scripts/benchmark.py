@@ -1,15 +1,15 @@
-"""What a frame costs, and what data costs: ``python scripts/benchmark.py face=[fast,default]``, or ``data``.
+"""What frames and data cost: ``python scripts/benchmark.py face=[fast,default]``, ``data`` or ``keypoints``.
 
-``face`` (default) counts operations, memory and traffic of the named files of configs/face, times them on one
-CPU thread and, where there is one, on a CUDA device. ``python scripts/benchmark.py data`` preprocesses
-recordings (``root=VIDEOS``: yours) and says what each step takes, then reads the clips as training does. Both
-write .json and .md into ``output`` and print the tables.
+``face`` (default) counts and times the named files of configs/face, on one CPU thread and, where there is
+one, on a CUDA device. ``data`` preprocesses recordings (``root=VIDEOS``: yours), then reads them as training
+does. ``keypoints`` times LivePortrait's renderer and JoyVASA's denoiser. All write .json and .md into
+``output``.
 """
 
 import sys
 from collections.abc import Sequence
 
-from vasa.benchmark.config import BenchmarkDataRun, BenchmarkRun
+from vasa.benchmark.config import BenchmarkDataRun, BenchmarkKeypointsRun, BenchmarkRun
 from vasa.config import load, main
 
 
@@ -28,12 +28,18 @@ def data(cfg: BenchmarkDataRun) -> None:
     sys.stdout.write(benchmark_data(cfg))
 
 
+@main("benchmark_keypoints")
+def keypoints(cfg: BenchmarkKeypointsRun) -> None:
+    from vasa.benchmark.keypoints import benchmark_keypoints
+
+    sys.stdout.write(benchmark_keypoints(cfg))
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["data"]:
-        data(given[1:])
-    else:
-        face(given[1:] if given[:1] == ["face"] else given)
+    doors = {"face": face, "data": data, "keypoints": keypoints}
+    door = doors.get(given[0]) if given else None
+    door(given[1:]) if door else face(given)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vasa.benchmark.config import BenchmarkDataRun, BenchmarkRun, PlanTrainingRun
+from vasa.benchmark.config import BenchmarkDataRun, BenchmarkKeypointsRun, BenchmarkRun, PlanTrainingRun
 from vasa.data.synthetic.config import PreviewRun
 from vasa.inference.config import (
     BundleRun,
@@ -66,6 +66,7 @@ RUNS: dict[str, type] = {
     "benchmark_demo": BenchmarkDemoRun,
     "benchmark": BenchmarkRun,
     "benchmark_data": BenchmarkDataRun,
+    "benchmark_keypoints": BenchmarkKeypointsRun,
     "plan_training": PlanTrainingRun,
     "train_face": TrainFaceRun,
     "study_face": StudyFaceRun,
@@ -83,7 +84,11 @@ RUNS: dict[str, type] = {
     "weights": WeightsRun,
     "weights_system": PublishedRun,
 }
-DOORS = {"benchmark_data": "benchmark.py data", "weights_system": "weights.py joyvasa"}
+DOORS = {
+    "benchmark_data": "benchmark.py data",
+    "benchmark_keypoints": "benchmark.py keypoints",
+    "weights_system": "weights.py joyvasa",
+}
 """Runs that are a word behind another's script."""
 
 

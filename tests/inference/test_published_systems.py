@@ -167,6 +167,9 @@ def test_rules_and_controls_reach_the_frames(joyvasa, portrait, tmp_path):
     for given in [*others, {"head_yaw": 10.0}, {"distance": 1.3}]:
         assert np.abs(made(**given) - plain).mean() > 0.01, given
     assert np.abs(still - plain).mean() > 0.01
+    published = made(keypoints=RulesConfig(compat="upstream"))
+    assert len(published) == len(plain) + 3  # 80 ms of silence before the sound, 40 ms behind it
+    assert np.array_equal(published, made(keypoints=RulesConfig(compat="upstream")))
 
 
 def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
@@ -197,6 +200,9 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
         (["keypoints.region=nose"], "region is 'nose'; wanted one of all, exp, pose, lip, eyes"),
         (["keypoints.eye_retargeting=true"], "the source has no ratios"),
         (["driving=no.pkl"], "no.pkl does not exist"),
+        (["keypoints.smooth=0.1"], "keypoints.smooth is given, for sources that are videos"),
+        (["keypoints.compat=upstream", "guidance.audio=1"], "keypoints.compat=upstream wants JoyVASA's"),
+        (["keypoints.compat=late"], "compat is 'late'; wanted one of none, upstream"),
     ],
 )
 def test_what_it_cannot_do_is_said_in_a_sentence(infer, joyvasa, portrait, tmp_path, capsys, given, words):

@@ -43,6 +43,19 @@ class BenchmarkRun:
 
 
 @dataclass(kw_only=True, slots=True)
+class BenchmarkKeypointsRun:
+    """What a frame of LivePortrait's space and a step of JoyVASA take, plain and optimised."""
+
+    output: Path = Path("outputs/benchmark")  # folder of keypoints.json and keypoints.md
+    rounds: int = 5  # of processor time, whose medians count
+    narrow: int = 1  # divides the widths of the face's networks; published ones have 1
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds is {self.rounds}; wanted at least 1.")
+
+
+@dataclass(kw_only=True, slots=True)
 class LoaderBenchmark:
     """How many samples a second stage 1's pairs of real clips are read at."""
 

@@ -31,7 +31,8 @@ class Seconds:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """torch on one CPU thread, for as long as the block lasts."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -57,7 +58,7 @@ def cpu_times(configs: Mapping[str, FaceConfig], rounds: int) -> dict[str, dict[
     """Per config: ``source_fp32`` (one run), and the medians ``frame_fp32`` and ``frame_bf16`` (autocast)."""
     frames: dict[str, Callable[[], Any]] = {}
     found: dict[str, dict[str, Seconds]] = {}
-    with _one_thread():
+    with one_thread():
         for name, config in configs.items():
             torch.manual_seed(0)
             face = ready_face(config)

@@ -91,6 +91,7 @@ def check_with_video(options: VideoOptions, asked: Asked) -> None:
 
 UNSAID = ("gaze_yaw", "gaze_pitch", "emotion", "blink_rate", "regions", "only", "keep_expression", "keep")
 """What a space of keypoints has no labels for: it was learned without any."""
+OF_SOURCE_VIDEOS = ("open_source_eyes", "smooth")
 
 
 def check_space(options: VideoOptions, asked: Asked, keypoints: bool) -> None:
@@ -105,6 +106,11 @@ def check_space(options: VideoOptions, asked: Asked, keypoints: bool) -> None:
                 "takes a part of a driver), or take a checkpoint of the volumetric space, such as "
                 "checkpoints/demo."
             )
+        _refuse_rules(
+            options,
+            OF_SOURCE_VIDEOS,
+            "for sources that are videos, which keypoint spaces do not take here yet",
+        )
         return
     if options.driving is not None and options.driving.suffix == ".pkl":
         raise ValueError(
@@ -116,15 +122,21 @@ def check_space(options: VideoOptions, asked: Asked, keypoints: bool) -> None:
             "save_template writes motion of keypoints, which this checkpoint's face space is not of; use "
             "save_motion, or a checkpoint that scripts/weights.py bundled."
         )
+    _refuse_rules(
+        options,
+        tuple(field.name for field in fields(options.keypoints)),
+        "but this checkpoint's face space is not of keypoints",
+        ", or take a checkpoint that scripts/weights.py bundled",
+    )
+
+
+def _refuse_rules(options: VideoOptions, names: tuple[str, ...], why: str, cure: str = "") -> None:
     blank = VideoOptions().keypoints
-    own = [f.name for f in fields(blank) if getattr(options.keypoints, f.name) != getattr(blank, f.name)]
-    if own:
-        rules = [f"keypoints.{name}" for name in own]
-        raise ValueError(
-            f"{_and(rules)} {_is(rules)} given, but this checkpoint's face space is not of keypoints, whose "
-            f"rules {'that is' if len(rules) == 1 else 'those are'}; leave {_it(rules)} out, or take a "
-            "checkpoint that scripts/weights.py bundled."
-        )
+    rules = [
+        f"keypoints.{name}" for name in names if getattr(options.keypoints, name) != getattr(blank, name)
+    ]
+    if rules:
+        raise ValueError(f"{_and(rules)} {_is(rules)} given, {why}; leave {_it(rules)} out{cure}.")
 
 
 def _and(names: list[str]) -> str:

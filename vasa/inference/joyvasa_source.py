@@ -13,6 +13,7 @@ from vasa.face.keypoints.space import MOTION_WIDTH
 from vasa.motion.config import MotionConfig
 from vasa.motion.joyvasa_speech import JoyvasaSpeech
 from vasa.motion.joyvasa_template import EXPRESSION, ROTATION, SCALE, TRANSLATION
+from vasa.motion.joyvasa_upstream import plan
 from vasa.motion.joyvasa_windows import JoyvasaMotion
 from vasa.motion.windows import ConditionTrack, GuidanceTrack, NoiseTrack
 from vasa.records import Conditions, MotionLayout
@@ -61,6 +62,15 @@ class JoyvasaSource:
             features, None, generator=generator, num_frames=num_frames, steps=steps, guidance=guidance
         )
         return map(of_joyvasa, made)
+
+    def as_published(
+        self, waveform: Tensor, generator: torch.Generator, steps: int | None
+    ) -> tuple[Iterator[Tensor], int]:
+        """Chunks (t, 69) of sound (N,) at AUDIO_HZ by JoyVASA's own windows, and how many frames they are:
+        about three more than the sound has.
+        """
+        made = self.model.speak(waveform, generator=generator, compat="upstream", steps=steps)
+        return map(of_joyvasa, made), plan(len(waveform), self.model.model.config.window_frames).num_frames
 
 
 def of_joyvasa(motion: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vasa.audio import check_waveform, frames_for
+from vasa.audio import check_waveform, frames_for, resample
 from vasa.checkpoint import CheckpointError, content_hash, from_plain
 from vasa.device import choose_device, fast_precision
 from vasa.face.config import MOTION_ENCODERS
@@ -257,10 +257,30 @@ class TalkingFace:
             portrait = self.prepare(
                 image, size, allow_centre_crop, keep_expression=keep_expression, background=background
             )
-        motion = self.speak(samples, sample_rate, wanted, seed, steps, guidance)
-        num_frames = frames_for(len(samples), sample_rate)
+        if rules is not None and rules.compat == "upstream":
+            motion, num_frames = self._as_published(samples, sample_rate, seed, steps, guidance)
+        else:
+            motion = self.speak(samples, sample_rate, wanted, seed, steps, guidance)
+            num_frames = frames_for(len(samples), sample_rate)
         edits = self.chain(portrait, edits, pose, distance, rules or RulesConfig())
         return self.perform(portrait, motion, num_frames, edits, first_seed(seed), batch_frames)
+
+    def _as_published(
+        self,
+        samples: np.ndarray,
+        sample_rate: int,
+        seed: int | SeedTrack,
+        steps: int | None,
+        guidance: Mapping[str, float] | GuidanceTrack | None,
+    ) -> tuple[Iterator[Tensor], int]:
+        """JoyVASA's motion by its own windows. Raises: ValueError of what these do not have."""
+        if not isinstance(self.motion, JoyvasaSource) or callable(seed) or guidance:
+            raise ValueError(
+                "keypoints.compat=upstream wants JoyVASA's motion model, one seed, and the guidance that it "
+                "was published with; leave tracks of seeds and guidance out, or compat."
+            )
+        waveform = torch.from_numpy(resample(samples, sample_rate))
+        return self.motion.as_published(waveform, torch.Generator().manual_seed(seed), steps)
 
     def chain(
         self, portrait: Portrait, edits: Sequence[Edit], pose: str, distance: float, rules: RulesConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REGIONS = ("all", "exp", "pose", "lip", "eyes")
+COMPATS = ("none", "upstream")
 SPECIES = ("human", "animal")
 
 
@@ -21,11 +22,16 @@ class RulesConfig:
     lip_retargeting: bool = False  # lips likewise
     open_source_eyes: bool = False  # a source video's eyes as open as in its first frame
     multiplier: float = 1.0  # of the way from the source
+    # of motion made of sound: none: ours; upstream: JoyVASA's windows as published, two frames late, one
+    # noise for all, the head averaged over four seconds
+    compat: str = "none"
     smooth: float = 3e-7  # noise variance that a source video's motion is smoothed for; 0: not
 
     def __post_init__(self) -> None:
         if self.region not in REGIONS:
             raise ValueError(f"region is {self.region!r}; wanted one of {', '.join(REGIONS)}.")
+        if self.compat not in COMPATS:
+            raise ValueError(f"compat is {self.compat!r}; wanted one of {', '.join(COMPATS)}.")
         if not 0 <= self.multiplier <= 5 or not 0 <= self.smooth <= 1:
             raise ValueError(
                 f"multiplier is {self.multiplier:g} and smooth {self.smooth:g}; wanted 0 to 5, and 0 to 1."
