@@ -14,7 +14,7 @@ export VASA_VIDEO := $(value video)
 export VASA_OUT := $(value out)
 export VASA_CONSENT := $(value consent)
 
-.PHONY: help install demo infer personalise test test-full lint gpu-test train-demo benchmark-demo table controls calibrate benchmark plan-training \
+.PHONY: help install demo infer personalise test test-full lint gpu-test train-demo benchmark-demo table controls calibrate benchmark verify-joyvasa plan-training \
         overfit-face study-face
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo '                                     ARGS="i3d=FILE sync.weights=FILE" repeats it with real weights'
 	@echo 'make benchmark                       what a frame costs, beside other systems: outputs/benchmark;'
 	@echo '                                     ARGS="face=[default,paper]"'
+	@echo 'make verify-joyvasa                  published weights of yours: hashes, a checkpoint, a trial and its video'
 	@echo 'make overfit-face                    8 people x 8 frames learned by heart: does training work at all?'
 	@echo 'make study-face                      learning without labels against learning with them, over three seeds'
 	@echo 'make plan-training gpus=8xA100       hours, memory and disk of training stage 1'
@@ -130,6 +131,11 @@ controls: $(INSTALLED)
 
 benchmark: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/benchmark.py $$VASA_ARGS
+
+verify-joyvasa: $(INSTALLED)
+	@$(PYTHON) scripts/weights.py joyvasa action=verify
+	@$(PYTHON) scripts/weights.py joyvasa action=bundle
+	@set -f; $(PYTHON) scripts/weights.py joyvasa action=try $$VASA_ARGS
 
 plan-training: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/plan_training.py $${VASA_GPUS:+"gpus=$$VASA_GPUS"} $$VASA_ARGS

@@ -172,6 +172,18 @@ def test_rules_and_controls_reach_the_frames(joyvasa, portrait, tmp_path):
     assert np.array_equal(published, made(keypoints=RulesConfig(compat="upstream")))
 
 
+def test_a_system_is_tried_and_measured(joyvasa):
+    """Made-up weights give no portrait back, which is what the trial finds; and the video is there."""
+    run = PublishedRun(action="try", output=joyvasa, seconds=0.2)
+    with pytest.raises(ValueError, match=r"the portrait as itself, PSNR dB.*: out of the range") as told:
+        published(run)
+    assert "| scale of the portrait | 1." in str(told.value)
+    assert "| movement of the jaw's point 19, deviation |" in str(told.value)
+    assert frames_of(joyvasa / "trial.mp4").shape[0] == 5
+    with pytest.raises(ValueError, match=r"seconds is 0\.1; wanted 0\.2 to 60"):
+        PublishedRun(action="try", seconds=0.1)
+
+
 def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
     sound = sound_file(tmp_path / "speech.wav", 0.12)
     common = [f"checkpoint={joyvasa}", "size=256", "batch_frames=1"]

@@ -31,6 +31,7 @@ SWEPT_TOGETHER = {
 """Words for several sweeps in one folder, with one start in common."""
 MAX_SEED = 2**63 - 1
 """The largest that every library's generator takes."""
+PUBLISHED_ACTIONS = ("list", "verify", "fetch", "bundle", "try")
 ONLY = ("all", "pose", "dynamics")
 KEPT = ("head", "eyes", "brows")
 
@@ -316,17 +317,24 @@ class PublishedRun:
 
     # joyvasa: LivePortrait's face space and JoyVASA's motion model; liveportrait: the first alone
     system: str = "joyvasa"
-    action: str = "list"  # list; verify: compares hashes; fetch: downloads; bundle: writes the checkpoint
+    # list; verify: compares hashes; fetch: downloads; bundle: writes the checkpoint; try: measures it
+    action: str = "list"
     species: str = "human"  # whose weights: human or animal
     # where the files lie, by their published paths; None: published in $VASA_CACHE (~/.cache/vasa)
     folder: Path | None = None
-    output: Path = Path("checkpoints/joyvasa")  # of bundle
+    output: Path = Path("checkpoints/joyvasa")  # the checkpoint's folder
     # legacy: positions as files trained before 9 December 2025 know them, the released one among them; fixed
     position: str = "legacy"
     narrow: int = 1  # divides the widths of networks; published ones have 1
+    image: Path | None = None  # that action=try shows; None: a synthetic portrait
+    audio: Path | None = None  # that action=try hears; None: synthetic speech
+    seconds: float = 2.0  # of it
+    device: str = "auto"  # of action=try: auto, cpu or cuda
 
     def __post_init__(self) -> None:
-        if self.action not in ("list", "verify", "fetch", "bundle"):
-            raise ValueError(f"action is {self.action!r}; wanted list, verify, fetch or bundle.")
+        if self.action not in PUBLISHED_ACTIONS:
+            raise ValueError(f"action is {self.action!r}; wanted one of {', '.join(PUBLISHED_ACTIONS)}.")
+        if not 0.2 <= self.seconds <= 60:
+            raise ValueError(f"seconds is {self.seconds:g}; wanted 0.2 to 60.")
         if self.position not in ("legacy", "fixed"):
             raise ValueError(f"position is {self.position!r}; wanted legacy or fixed.")

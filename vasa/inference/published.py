@@ -23,6 +23,7 @@ from vasa.checkpoint import CheckpointError, atomic_path, versions
 from vasa.face.keypoints.networks import KIND, PUBLISHED, KeypointNetworks
 from vasa.inference.bundle import BUNDLE_FILE, BUNDLE_FORMAT, CARD_FILE, FACE_FILE, MOTION_FILE
 from vasa.inference.config import PublishedRun
+from vasa.inference.system_trial import try_system
 from vasa.motion.joyvasa_files import load_published
 from vasa.pretrained.registry import FrozenNetwork
 from vasa.pretrained.systems import parts_of
@@ -37,12 +38,14 @@ def cache_folder() -> Path:
 
 
 def published(run: PublishedRun) -> str:
-    """Lists, verifies, fetches or bundles a system's files; gives what to show.
+    """Lists, verifies, fetches or bundles a system's files, or tries what was bundled; gives what to show.
 
     Raises: FileNotFoundError listing all that is missing and where to put it; CheckpointError;
     ConnectionError.
     """
     parts = parts_of(run.system, run.species)
+    if run.action == "try":
+        return try_system(run)
     folder = run.folder or cache_folder()
     if run.action == "fetch":
         for part in parts.values():
