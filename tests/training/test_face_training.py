@@ -120,7 +120,7 @@ def test_overfits_four_frames(pairs):
     adam = torch.optim.AdamW(model.parameters(), 3e-3)
     source, target = to_float(batch.source), to_float(batch.target)
     copied = psnr(source, target).mean()
-    for number in range(70):
+    for number in range(100):
         adam.zero_grad(set_to_none=True)
         step(batch, number)["total"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -129,7 +129,7 @@ def test_overfits_four_frames(pairs):
         pose, dynamics = model.motion_codes(torch.cat([source, to_float(batch.driver)]))
         appearance = model.encode_with(source, source, pose[:4], dynamics[:4])
         reached = psnr(model.decode(appearance, pose[4:], dynamics[4:]).image, target).mean()
-    assert reached > copied + 2  # after 70 steps; 4.8 dB after 150
+    assert reached > copied + 2  # after 100 steps; 6.2 dB after 150
 
 
 def test_colour_jitter_of_zero_changes_nothing_and_of_one_does():
