@@ -158,17 +158,22 @@ def test_the_portrait_is_known_by_its_pixels_and_shows_itself_at_rest(space: Fac
     assert not torch.allclose(held[0], frame, atol=0.2)
 
 
-def test_eyes_that_go_farther_than_in_the_video_move_as_the_face_space_moves_them(
-    space: FaceAutoencoder,
-) -> None:
+def still_eyed(space: FaceAutoencoder) -> PersonalFace:
+    """Of somebody whose video shows hardly any movement."""
     person = of(space)
     person.frames.copy_(torch.randint(0, 255, person.frames.shape, dtype=torch.uint8))
     person.landmarks.copy_(torch.tensor(MEAN_LANDMARKS)[None])
     person.spread.fill_(1.0)
     person.least.fill_(-0.1)
     person.most.fill_(0.1)
-    face = PersonalFace(space, person)
-    someone = face.encode_person(space.size)
+    return PersonalFace(space, person)
+
+
+def test_eyes_that_go_farther_than_in_the_video_move_as_the_face_space_moves_them(
+    space: FaceAutoencoder,
+) -> None:
+    face = still_eyed(space)
+    person, someone = face.person, face.encode_person(space.size)
     gaze, jaw = torch.zeros(2, 1, NUM_CONTROLS).unbind(0)
     gaze[0, CONTROL_INDEX["gaze_yaw"]], jaw[0, CONTROL_INDEX["jaw"]] = 0.5, 0.5
     still = torch.zeros(1, person.layout.width)
@@ -183,14 +188,8 @@ def test_eyes_that_go_farther_than_in_the_video_move_as_the_face_space_moves_the
 
 
 def test_lids_that_close_farther_than_in_the_video_are_the_face_spaces(space: FaceAutoencoder) -> None:
-    person = of(space)
-    person.frames.copy_(torch.randint(0, 255, person.frames.shape, dtype=torch.uint8))
-    person.landmarks.copy_(torch.tensor(MEAN_LANDMARKS)[None])
-    person.spread.fill_(1.0)
-    person.least.fill_(-0.1)
-    person.most.fill_(0.1)
-    face = PersonalFace(space, person)
-    someone = face.encode_person(space.size)
+    face = still_eyed(space)
+    person, someone = face.person, face.encode_person(space.size)
     lids, still = torch.zeros(1, NUM_CONTROLS), torch.zeros(1, person.layout.width)
     lids[0, [CONTROL_INDEX["blink_left"], CONTROL_INDEX["blink_right"]]] = 1.0
     shut, edge = (face.set_controls(still, share * lids) for share in (1.0, 0.1))

@@ -33,14 +33,15 @@ from vasa.face.space import FaceSpace
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.person import PERSON_FILE
 from vasa.face.volumetric.personal_face import PersonalFace, with_person
-from vasa.inference.bundle import FACE_FILE, MOTION_FILE, STUDENT_FILE, read_bundle
+from vasa.inference.bundle import MOTION_FILE, STUDENT_FILE, read_bundle
 from vasa.inference.config import BACKGROUNDS
 from vasa.inference.controls import AUTO, Emotion, conditions
 from vasa.inference.edits import Edit
 from vasa.inference.features import feature_chunks
 from vasa.inference.generation import Generation, Portrait
-from vasa.inference.joyvasa_source import JoyvasaSource, NoMotion
+from vasa.inference.joyvasa_source import JoyvasaSource
 from vasa.inference.keypoint_edit import keypoint_edits
+from vasa.inference.keypoint_system import load_keypoint_system
 from vasa.inference.noise import SeededNoise, SeedTrack, first_seed
 from vasa.inference.paste import Surround
 from vasa.inference.portrait import read_picture
@@ -137,7 +138,10 @@ class TalkingFace:
                 "or bundle a student (train_motion.py experiment=motion_distill)."
             )
         if card.get("space") == KIND:
-            return _keypoint_system(folder, card, chosen, detector, matte)
+            parts = load_keypoint_system(folder, chosen)
+            aligner = FaceAligner(detector or DetectorConfig())
+            known = {"folder": str(folder), **card, **parts.hashes}
+            return TalkingFace(parts.face, parts.motion, parts.speech, aligner, chosen, known, matte)
         motion = MotionGenerator.from_pretrained(motion_file, chosen)
         face_hash = content_hash(folder / "face.safetensors")
         encoders = content_hash(folder / "face.safetensors", MOTION_ENCODERS)
@@ -385,27 +389,3 @@ def _completed(
     if callable(guidance):
         return lambda first, stop: {**own, **guidance(first, stop)}
     return {**own, **guidance}
-
-
-def _keypoint_system(
-    folder: Path,
-    card: Mapping[str, Any],
-    device: torch.device,
-    detector: DetectorConfig | None,
-    matte: MatteConfig | None,
-) -> TalkingFace:
-    """A checkpoint that scripts/weights.py bundled: LivePortrait's space and JoyVASA's motion model."""
-    face = KeypointFace.from_pretrained(folder / FACE_FILE, device)
-    known = {
-        "folder": str(folder),
-        **card,
-        "face_sha256": content_hash(folder / FACE_FILE),
-        "encoders_sha256": content_hash(folder / FACE_FILE, ("motion.",)),
-    }
-    aligner = FaceAligner(detector or DetectorConfig())
-    if not (folder / MOTION_FILE).is_file():
-        silent = build_speech_encoder(SpeechConfig())
-        return TalkingFace(face, NoMotion(folder), silent, aligner, device, known, matte)
-    motion = JoyvasaSource.from_pretrained(folder / MOTION_FILE, device)
-    known["motion_sha256"] = content_hash(folder / MOTION_FILE)
-    return TalkingFace(face, motion, motion.speech, aligner, device, known, matte)

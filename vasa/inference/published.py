@@ -17,8 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vasa.checkpoint import CheckpointError, atomic_path, versions
 from vasa.face.keypoints.networks import KIND, PUBLISHED, KeypointNetworks
 from vasa.inference.bundle import BUNDLE_FILE, BUNDLE_FORMAT, CARD_FILE, FACE_FILE, MOTION_FILE
@@ -27,6 +25,7 @@ from vasa.inference.system_trial import try_system
 from vasa.motion.joyvasa_files import load_published
 from vasa.pretrained.registry import FrozenNetwork
 from vasa.pretrained.systems import parts_of
+from vasa.pretrained.third_party import read_torch_file
 
 TIMEOUT_S = 60
 _log = logging.getLogger(__name__)
@@ -128,7 +127,10 @@ def bundle_published(run: PublishedRun, parts: Mapping[str, FrozenNetwork], fold
     networks = KeypointNetworks.empty(run.species, run.narrow)
     for name in PUBLISHED:
         path = folder / parts[name].file
-        networks.load_published(name, _read(path), f"{parts[name].name} from {path}")
+        content = read_torch_file(path, parts[name].name)
+        if not isinstance(content, Mapping):
+            raise CheckpointError(f"{path} holds a {type(content).__name__}; wanted a state dict.")
+        networks.load_published(name, content, f"{parts[name].name} from {path}")
     run.output.mkdir(parents=True, exist_ok=True)
     meta = {"system": run.system, "sources": {name: part.source for name, part in parts.items()}}
     with tempfile.TemporaryDirectory(prefix=".bundle-", dir=run.output) as temporary:
@@ -148,19 +150,6 @@ def bundle_published(run: PublishedRun, parts: Mapping[str, FrozenNetwork], fold
         for file in (*files, CARD_FILE, BUNDLE_FILE):
             (made / file).replace(run.output / file)
     return run.output
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds here, of which none is ours to tell apart
-        raise CheckpointError(
-            f"{path} cannot be read as weights ({str(error).splitlines()[0]}); it is damaged, or holds code, "
-            "which is never run: get it again."
-        ) from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}; wanted a state dict.")
-    return content
 
 
 def _card(run: PublishedRun, parts: Mapping[str, FrozenNetwork]) -> str:

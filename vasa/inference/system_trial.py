@@ -109,7 +109,7 @@ def _spoken(
     ]
     side = portrait.picture.shape[0]
     with VideoWriter(path, side, 3 * side, makes[0].fps, sound, rate_hz) as writer:
-        for pair in zip(*makes, strict=False):
+        for pair in zip(*makes, strict=False):  # theirs is three frames longer than the sound
             writer.write(np.concatenate([portrait.picture, *pair], 1))
     motion = torch.cat(seen)
     moved = from_raw(motion).expression.std(0)

@@ -16,6 +16,7 @@ from vasa.motion.joyvasa_config import SCHEDULES, HubertSizes, JoyvasaConfig
 from vasa.motion.joyvasa_sampler import DiffusionSchedule
 from vasa.motion.joyvasa_template import JoyvasaNormalizer
 from vasa.motion.joyvasa_windows import STRUCTURAL, JoyvasaMotion
+from vasa.pretrained.third_party import read_torch_file
 
 ALLOWED: list[Any] = [Namespace, (PurePosixPath, "pathlib.PosixPath")]
 """All that the file's pickle may name besides tensors: upstream saves its command line in it."""
@@ -52,17 +53,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
 
     Nothing that a file names is run but what ``ALLOWED`` lists. Raises: FileNotFoundError, CheckpointError.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}, JoyVASA's motion model, is missing; put the file there.")
-    try:
-        with torch.serialization.safe_globals(ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds here, of which none is ours to tell apart
-        raise CheckpointError(
-            f"{path} cannot be read as JoyVASA's motion model ({_reason(error)}); it is damaged, or holds "
-            "code, which is never run: get it again from where it was published."
-        ) from error
+    content = read_torch_file(path, "JoyVASA's motion model", ALLOWED)
     tensors = content.get("model") if isinstance(content, dict) else None
     args = content.get("args") if isinstance(content, dict) else None
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
@@ -70,14 +61,6 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     if not isinstance(args, Namespace):
         raise CheckpointError(f"{path} has no arguments under 'args'; wanted JoyVASA's motion model.")
     return vars(args), {_our_spelling(key): value for key, value in tensors.items() if key != UNREAD}
-
-
-def _reason(error: Exception) -> str:
-    """The line of torch's long message that says what was refused, not those that say how to run it."""
-    lines = [line.strip(" .") for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "nsupported" in line or "not an allowed" in line]
-    brief = [line for line in lines if "weights_only" not in line]
-    return (telling or brief or [type(error).__name__])[0]
 
 
 def _our_spelling(key: str) -> str:

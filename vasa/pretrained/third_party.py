@@ -5,9 +5,9 @@ rebuilds tensors and calls nothing else that a file names.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,22 +17,41 @@ from vasa.checkpoint import CheckpointError, load_into
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
+def read_torch_file(path: str | Path, name: str, allowed: Sequence[Any] = ()) -> Any:
+    """What a published PyTorch file holds, on the CPU.
+
+    name: of the network, for messages. allowed: what the file may name besides tensors and plain data, as of
+    torch.serialization.safe_globals. Raises: FileNotFoundError; CheckpointError when it is damaged or names
+    anything else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}, the published weights of {name}, is missing; put the file there.")
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds here, of which none is ours to tell apart
+        raise CheckpointError(
+            f"{path} cannot be read as weights of {name} ({_reason(error)}); "
+            "it is damaged, or holds code, which is never run: get it again."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of torch's long message that says what was refused, not those that say how to run it."""
+    lines = [line.strip(" .") for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "nsupported" in line or "not an allowed" in line]
+    brief = [line for line in lines if "weights_only" not in line]
+    return (telling or brief or [type(error).__name__])[0]
+
+
 def read_state_dict(path: str | Path, name: str) -> dict[str, Tensor]:
     """Names and tensors of a published PyTorch file, on the CPU.
 
     name: of the network, for messages.
     Raises: FileNotFoundError; CheckpointError when the file holds anything but a flat state dict.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}, the published weights of {name}, is missing; put the file there.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds here, of which none is ours to tell apart
-        raise CheckpointError(
-            f"{path} cannot be read as weights of {name} ({str(error).splitlines()[0]}); "
-            "it is damaged, or holds code, which is never run: get it again."
-        ) from error
+    content = read_torch_file(path, name)
     flat = isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())
     if not flat:
         raise CheckpointError(

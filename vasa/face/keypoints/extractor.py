@@ -6,6 +6,8 @@ is a ConvNeXt-V2-Tiny (Woo et al. 2023).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -119,7 +121,7 @@ class KeypointDetector(nn.Module):
         stem = nn.Sequential(nn.Conv2d(3, dims[0], 4, 4), ChannelsFirstNorm(dims[0], eps=LAYER_NORM_EPS))
         downs = [
             nn.Sequential(ChannelsFirstNorm(a, eps=LAYER_NORM_EPS), nn.Conv2d(a, b, 2, 2))
-            for a, b in zip(dims, dims[1:], strict=False)
+            for a, b in pairwise(dims)
         ]
         self.downsample_layers = nn.ModuleList([stem, *downs])
         self.stages = nn.ModuleList(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +56,7 @@ class Encoder(nn.Module):
     def __init__(self, inputs: int, inner: Sequence[int]) -> None:
         super().__init__()
         widths = (inputs, *inner)
-        self.down_blocks = nn.ModuleList(DownBlock(3, a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.down_blocks = nn.ModuleList(DownBlock(3, a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         found = [x]
