@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from vasa.checkpoint import CheckpointError
 from vasa.face.keypoints.config import RulesConfig
 from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS, KeypointNetworks
+from vasa.face.keypoints.template import read_template
 from vasa.inference.animate import Animator, load_face
 from vasa.inference.config import InferRun, PublishedRun
 from vasa.inference.demo import demo_portrait
-from vasa.inference.motion_template import read_template
 from vasa.inference.published import bundle_published, published, verified
 from vasa.pretrained.registry import FrozenNetwork
 from vasa.pretrained.systems import parts_of

@@ -183,14 +183,19 @@ def test_encode_config_loads_for_both_splits() -> None:
 def test_scores_of_the_truth_itself_are_perfect_and_noise_is_seen(cache: LatentCache) -> None:
     model = tiny_step(cache).model
     truth = torch.randn(3, 40, 6 + DYNAMICS).cumsum(1)
-    perfect = track_scores(Tracks(truth, truth), model)
+    perfect = track_scores(Tracks(truth, truth, model.layout, model.config.hop_frames))
     for name in ("r_dynamics", "r_dynamics_top", "pose_jitter", "dynamics_jitter", "pose_amplitude"):
         assert perfect[name] == pytest.approx(1, abs=1e-4), name
-    noisy = track_scores(Tracks(truth, truth + torch.randn_like(truth)), model)
+    noisy = track_scores(
+        Tracks(truth, truth + torch.randn_like(truth), model.layout, model.config.hop_frames)
+    )
     assert noisy["pose_jitter"] > 1.5 and noisy["r_dynamics"] < 0.99
     broken = truth.clone()
     broken[:, model.config.window_frames :] += 5
-    assert track_scores(Tracks(truth, broken), model)["join"] > 2 * perfect["join"]
+    assert (
+        track_scores(Tracks(truth, broken, model.layout, model.config.hop_frames))["join"]
+        > 2 * perfect["join"]
+    )
 
 
 def test_the_report_is_the_same_every_time_and_the_picture_shows_both_tracks(cache: LatentCache) -> None:

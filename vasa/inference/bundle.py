@@ -12,7 +12,6 @@ import json
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,14 +24,22 @@ from vasa.checkpoint import (
     versions,
 )
 from vasa.face.config import MOTION_ENCODERS
+from vasa.face.keypoints.networks import KIND as KEYPOINTS
+from vasa.face.spaces import face_file
+from vasa.inference.bundle_card import card, results_of
+from vasa.inference.bundle_files import (
+    BUNDLE_FILE,
+    BUNDLE_FORMAT,
+    CARD_FILE,
+    FACE_FILE,
+    MOTION_FILE,
+    STUDENT_FILE,
+    check_size,
+)
 from vasa.inference.config import BundleRun
+from vasa.inference.keypoint_bundle import bundle_keypoints
 
 log = logging.getLogger(__name__)
-
-BUNDLE_FILE = "bundle.json"
-BUNDLE_FORMAT = 1
-FACE_FILE, MOTION_FILE, CARD_FILE = "face.safetensors", "motion.safetensors", "README.md"
-STUDENT_FILE = "motion_fast.safetensors"
 
 
 def bundle(config: BundleRun) -> Path:
@@ -41,8 +48,11 @@ def bundle(config: BundleRun) -> Path:
     Raises: FileNotFoundError; CheckpointError when the two do not belong together; ValueError when it would
     be too large.
     """
-    face_path, motion_path = _weights_file(config.face, FACE_FILE), _weights_file(config.motion, MOTION_FILE)
-    face, original = load_weights(face_path), content_hash(face_path, MOTION_ENCODERS)
+    face_path, motion_path = face_file(config.face), _weights_file(config.motion, MOTION_FILE)
+    face = load_weights(face_path)
+    if face.config.get("space") == KEYPOINTS:
+        return bundle_keypoints(config, face, load_weights(motion_path))
+    original = content_hash(face_path, MOTION_ENCODERS)
     halved = _halved_encoders(face)
     motion = _motion(motion_path, face_path, (original, halved))
     student = None
@@ -61,11 +71,7 @@ def bundle(config: BundleRun) -> Path:
                     folder / name, model.tensors, model_config, model.meta, torch.float16
                 )
         megabytes = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
-        if megabytes > config.max_megabytes:
-            raise ValueError(
-                f"the bundle takes {megabytes:.1f} MB; wanted at most "
-                f"max_megabytes={config.max_megabytes:g}: use smaller networks."
-            )
+        check_size(megabytes, config)
         facts = {
             "format": BUNDLE_FORMAT,
             "face_sha256": stored,
@@ -78,7 +84,7 @@ def bundle(config: BundleRun) -> Path:
         }
         (folder / BUNDLE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         (folder / CARD_FILE).write_text(
-            card(face, motion, facts, _results(config.results), config.notes, student), encoding="utf-8"
+            card(face, motion, facts, results_of(config.results), config.notes, student), encoding="utf-8"
         )
         for file in (FACE_FILE, *hashes, BUNDLE_FILE, CARD_FILE):
             (folder / file).replace(config.output / file)
@@ -129,122 +135,3 @@ def _check_student(student: Weights, motion: Weights) -> None:
             f"{student.path} hears speech as {student.config['audio']}, {motion.path} as "
             f"{motion.config['audio']}; wanted a student of this very model."
         )
-
-
-def _results(path: Path | None) -> list[dict[str, Any]]:
-    """Measured numbers: a JSON list of rows, each a flat object; all rows have the keys of the first."""
-    if path is None:
-        return []
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"results {str(path)!r} does not exist; measure them first, or leave the option out."
-        )
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    rows = rows.get("rows", []) if isinstance(rows, dict) else rows
-    if not rows or any(not isinstance(row, dict) or row.keys() != rows[0].keys() for row in rows):
-        raise ValueError(
-            f"results {str(path)!r} is not a table; wanted a JSON list of objects with the same keys."
-        )
-    return rows
-
-
-def card(
-    face: Weights,
-    motion: Weights,
-    facts: dict[str, Any],
-    results: list[dict[str, Any]],
-    notes: str = "",
-    student: Weights | None = None,
-) -> str:
-    """The model card, in Markdown: what it is, what it saw, how long, its numbers, what it must not be used
-    for.
-    """
-    lines = [
-        "# A talking face checkpoint",
-        "",
-        "Made by `scripts/bundle.py` from a face space (stage 1) and a motion model (stage 2) of this "
-        "project.",
-        "",
-        "| | face | motion |",
-        "|---|---|---|",
-        *(
-            f"| {key} | {_shown(face.meta.get(key))} | {_shown(motion.meta.get(key))} |"
-            for key in _meta_keys(face, motion)
-        ),
-        f"| parameters | {_parameters(face)} | {_parameters(motion)} |",
-        f"| SHA-256 of the content | `{facts['face_sha256'][:16]}` | `{facts['motion_sha256'][:16]}` |",
-        "",
-        f"Stored in half precision, {facts['megabytes']} MB in all. Speech is heard through: "
-        f"{_shown(facts['speech'])}.",
-        "",
-        *(_of_student(student) if student else []),
-        *([notes, ""] if notes else []),
-        "## Numbers",
-        "",
-    ]
-    if results:
-        names = list(results[0])
-        lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-        lines += ["| " + " | ".join(_shown(row[name]) for name in names) + " |" for row in results]
-    else:
-        lines += ["None were measured when this was bundled."]
-    lines += ["", "## Use", "", *_USE, ""]
-    return "\n".join(lines)
-
-
-_USE = (
-    "Trained on procedurally drawn heads and synthetic speech only; no recording of a person was used. "
-    "Photographs are animated",
-    "approximately: best within about 15 degrees of the picture's own pose. Videos carry a note in their "
-    "metadata that they are",
-    "synthetic. Do not animate a person without their consent, and do not pass the result off as a "
-    "recording.",
-)
-
-
-def _of_student(student: Weights) -> list[str]:
-    sampler = student.config["motion"]["sampler"]
-    return [
-        f"`{STUDENT_FILE}` is the motion model's student: {sampler['steps']} evaluations a window, in which "
-        f"its teacher's guidance ({_shown(sampler['guidance'])}) is contained; {student.meta.get('steps')} "
-        "steps of training. `fast=true` uses it.",
-        "",
-    ]
-
-
-def _meta_keys(face: Weights, motion: Weights) -> list[str]:
-    return sorted({*face.meta, *motion.meta})
-
-
-def _parameters(weights: Weights) -> str:
-    return f"{sum(tensor.numel() for tensor in weights.tensors.values()) / 1e6:.2f} M"
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items() if item is not None)
-    return str(value).replace("|", "\\|")
-
-
-def read_bundle(folder: Path) -> dict[str, Any]:
-    """bundle.json of a checkpoint folder, checked."""
-    path = folder / BUNDLE_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"checkpoint {str(folder)!r} has no {BUNDLE_FILE}; give a folder made by scripts/bundle.py, "
-            "such as checkpoints/demo."
-        )
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        version = card["format"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); bundle the checkpoint again.") from error
-    if version != BUNDLE_FORMAT:
-        raise CheckpointError(
-            f"{path} has format {version}, this vasa reads {BUNDLE_FORMAT}; use the version that wrote it."
-        )
-    return card

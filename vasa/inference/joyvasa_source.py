@@ -12,13 +12,11 @@ from torch import Tensor
 from vasa.face.keypoints.space import MOTION_WIDTH
 from vasa.motion.config import MotionConfig
 from vasa.motion.joyvasa_speech import JoyvasaSpeech
-from vasa.motion.joyvasa_template import EXPRESSION, ROTATION, SCALE, TRANSLATION
+from vasa.motion.joyvasa_template import to_keypoints
 from vasa.motion.joyvasa_upstream import plan
 from vasa.motion.joyvasa_windows import JoyvasaMotion
 from vasa.motion.windows import ConditionTrack, GuidanceTrack, NoiseTrack
 from vasa.records import Conditions, MotionLayout
-
-SMALLEST_SCALE = 1e-3
 
 
 class JoyvasaSource:
@@ -26,11 +24,6 @@ class JoyvasaSource:
 
     def __init__(self, model: JoyvasaMotion) -> None:
         self.model = model
-
-    @staticmethod
-    def from_pretrained(path: Path, device: torch.device | str = "cpu") -> JoyvasaSource:
-        """Raises: FileNotFoundError, CheckpointError."""
-        return JoyvasaSource(JoyvasaMotion.from_pretrained(path, device))
 
     @property
     def speech(self) -> JoyvasaSpeech:
@@ -61,7 +54,7 @@ class JoyvasaSource:
         made = self.model.generate(
             features, None, generator=generator, num_frames=num_frames, steps=steps, guidance=guidance
         )
-        return map(of_joyvasa, made)
+        return map(to_keypoints, made)
 
     def as_published(
         self, waveform: Tensor, generator: torch.Generator, steps: int | None
@@ -70,14 +63,7 @@ class JoyvasaSource:
         about three more than the sound has.
         """
         made = self.model.speak(waveform, generator=generator, compat="upstream", steps=steps)
-        return map(of_joyvasa, made), plan(len(waveform), self.model.model.config.window_frames).num_frames
-
-
-def of_joyvasa(motion: Tensor) -> Tensor:
-    """JoyVASA's raw motion (T, 70), degrees and LivePortrait's signs -> raw keypoint motion (T, 69)."""
-    place = motion[:, TRANSLATION][:, :2] * motion.new_tensor([1.0, -1.0])
-    scale = motion[:, SCALE : SCALE + 1].clamp(min=SMALLEST_SCALE).log()
-    return torch.cat([torch.deg2rad(-motion[:, ROTATION]), place, scale, motion[:, EXPRESSION]], 1)
+        return map(to_keypoints, made), plan(len(waveform), self.model.model.config.window_frames).num_frames
 
 
 class NoMotion:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from vasa.audio import check_waveform, frames_for, read_audio
 from vasa.face.keypoints.space import KeypointFace, to_raw
+from vasa.face.keypoints.template import ENDING as TEMPLATE_ENDING
+from vasa.face.keypoints.template import read_template, write_template
 from vasa.inference.asked import Asked, asked_of
 from vasa.inference.combinations import check_space, check_with_video
 from vasa.inference.config import InferRun
@@ -26,8 +28,6 @@ from vasa.inference.face_video import FaceVideo
 from vasa.inference.generation import Generation, Portrait
 from vasa.inference.keypoint_edit import keypoint_edits
 from vasa.inference.motion_files import CSV_ENDING, ENDING, MotionRecorder, SavedMotion, write_table
-from vasa.inference.motion_template import ENDING as TEMPLATE_ENDING
-from vasa.inference.motion_template import read_template, write_template
 from vasa.inference.noise import first_seed
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.portrait import read_picture

@@ -33,7 +33,7 @@ from vasa.face.space import FaceSpace
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.person import PERSON_FILE
 from vasa.face.volumetric.personal_face import PersonalFace, with_person
-from vasa.inference.bundle import MOTION_FILE, STUDENT_FILE, read_bundle
+from vasa.inference.bundle_files import MOTION_FILE, STUDENT_FILE, read_bundle
 from vasa.inference.config import BACKGROUNDS
 from vasa.inference.controls import AUTO, Emotion, conditions
 from vasa.inference.edits import Edit
@@ -335,6 +335,8 @@ class TalkingFace:
         is not finite.
         """
         timings = {"portrait_s": portrait.seconds, "motion_s": 0.0, "render_s": 0.0}
+        if isinstance(self.face, KeypointFace) and self.device.type == "cpu":
+            batch_frames = 1  # it renders them one by one, so a last batch need not be filled up
         frames = self._frames(portrait, motion, edits, batch_frames, timings)
         side = portrait.picture.shape[0]
         shape = (side, side) if portrait.surround is None else portrait.surround.shape

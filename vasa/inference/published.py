@@ -19,7 +19,7 @@ from typing import Any
 
 from vasa.checkpoint import CheckpointError, atomic_path, versions
 from vasa.face.keypoints.networks import KIND, PUBLISHED, KeypointNetworks
-from vasa.inference.bundle import BUNDLE_FILE, BUNDLE_FORMAT, CARD_FILE, FACE_FILE, MOTION_FILE
+from vasa.inference.bundle_files import BUNDLE_FILE, BUNDLE_FORMAT, CARD_FILE, FACE_FILE, MOTION_FILE
 from vasa.inference.config import PublishedRun
 from vasa.inference.system_trial import try_system
 from vasa.motion.joyvasa_files import load_published

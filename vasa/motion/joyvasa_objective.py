@@ -6,13 +6,16 @@ second: here every term is the mean over the windows that have it.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vasa.motion.joyvasa import JoyvasaModel
-from vasa.motion.joyvasa_config import JoyvasaObjectiveConfig
+from vasa.motion.joyvasa_config import JoyvasaConfig, JoyvasaObjectiveConfig
 from vasa.motion.joyvasa_template import MODEL_EXPRESSION, MODEL_HEAD
 from vasa.records import SAMPLES_PER_FRAME
 
@@ -92,6 +95,39 @@ def freeze_front_end(model: JoyvasaModel) -> None:
     front_end._freeze_parameters()
 
 
+@dataclass(slots=True)
+class ObjectiveDraws:
+    """All that chance decides of the loss of B samples of two windows.
+
+    step (B, 2) int64, 1 .. T. noise (B, 2 L, E). has_audio (B, 2) bool. cut (B, 2) int64: frames after which
+    a window ends, L where it is whole.
+    """
+
+    step: Tensor
+    noise: Tensor
+    has_audio: Tensor
+    cut: Tensor
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, model: JoyvasaConfig, objective: JoyvasaObjectiveConfig) -> Self:
+        """One sample's, as a batch of one."""
+        L = model.window_frames
+        shares = np.array([objective.cut_first, objective.cut_second])
+        is_cut, at = rng.random(2) < shares, rng.integers(1, L, 2)
+        noise = rng.standard_normal((1, 2 * L, model.motion_dim), dtype=np.float32)
+        return cls(
+            step=torch.from_numpy(rng.integers(1, model.num_steps + 1, (1, 2))),
+            noise=torch.from_numpy(noise),
+            has_audio=torch.from_numpy(rng.random((1, 2)) >= objective.null_audio),
+            cut=torch.from_numpy(np.where(is_cut, at, L)[None]),
+        )
+
+    @classmethod
+    def joined(cls, draws: Sequence[Self]) -> Self:
+        """Those of several samples as one batch."""
+        return cls(**{f.name: torch.cat([getattr(one, f.name) for one in draws]) for f in fields(cls)})
+
+
 class JoyvasaObjective:
     """What one optimiser step minimises."""
 
@@ -99,13 +135,18 @@ class JoyvasaObjective:
         self.config = config
 
     def losses(
-        self, model: JoyvasaModel, motion: Tensor, waveform: Tensor, generator: torch.Generator
+        self,
+        model: JoyvasaModel,
+        motion: Tensor,
+        waveform: Tensor,
+        draws: ObjectiveDraws,
+        lengths: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Unweighted terms for normalised motion (B, 2 L, E) and its sound (B, 2 L * SAMPLES_PER_FRAME).
 
         The first window starts from the learned past; the second from the true last P frames and from what
-        was heard of the first, without gradient. generator: on the CPU, for all that the objective draws.
-        Raises: ValueError.
+        was heard of the first, without gradient. lengths (B,): frames that are there, of 2 L; samples that
+        end within their first window have no second one. Raises: ValueError.
         """
         own, batch = model.config, len(motion)
         L, P = own.window_frames, own.history_frames
@@ -117,48 +158,39 @@ class JoyvasaObjective:
             )
         if own.target != "sample":
             raise ValueError(f"a model with target={own.target!r}; wanted sample, which the terms are for.")
+        there = torch.full((batch,), 2 * L, device=motion.device) if lengths is None else lengths
         past, true_past = model.start(batch), None
         terms: dict[str, list[Tensor]] = {}
-        for window, share in enumerate((self.config.cut_first, self.config.cut_second)):
-            clean = motion[:, window * L : (window + 1) * L]
-            sound = waveform[:, window * L * SAMPLES_PER_FRAME : (window + 1) * L * SAMPLES_PER_FRAME]
-            lengths = _lengths(batch, L, share, generator).to(motion.device)
-            audio = model.audio_features(_cut(sound, lengths * SAMPLES_PER_FRAME), L)
-            shown = _cut(clean, lengths)
-            estimate = self._estimate(model, shown, audio, past, generator)
-            found = window_terms(estimate, shown, true_past, lengths, self.config.criterion)
+        for window in (0, 1):
+            rows = there > window * L
+            if not bool(rows.any()):
+                break
+            clean = motion[rows, window * L : (window + 1) * L]
+            sound = waveform[rows, window * L * SAMPLES_PER_FRAME : (window + 1) * L * SAMPLES_PER_FRAME]
+            real = torch.minimum(draws.cut[rows, window], there[rows] - window * L)
+            audio = model.audio_features(_cut(sound, real * SAMPLES_PER_FRAME), L)
+            shown, before = _cut(clean, real), (past[0][rows], past[1][rows])
+            estimate = training_estimate(
+                model,
+                shown,
+                audio,
+                before,
+                draws.step[rows, window],
+                draws.noise[rows, window * L : (window + 1) * L],
+                draws.has_audio[rows, window],
+            )
+            supervised = None if true_past is None else true_past[rows]
+            found = window_terms(estimate, shown, supervised, real, self.config.criterion)
             for name, value in found.items():
                 terms.setdefault(name, []).append(value)
             true_past = clean[:, -P:]
             past = (true_past, audio[:, -P:].detach())
+        terms.setdefault("head_transition", [motion.new_zeros(())])  # of clips that end before they meet
         return {name: torch.stack(values).mean() for name, values in terms.items()}
-
-    def _estimate(
-        self,
-        model: JoyvasaModel,
-        motion: Tensor,
-        audio: Tensor,
-        past: tuple[Tensor, Tensor],
-        generator: torch.Generator,
-    ) -> Tensor:
-        batch, device = len(motion), motion.device
-        step = torch.randint(1, model.config.num_steps + 1, (batch,), generator=generator)
-        noise = torch.randn(motion.shape, generator=generator)
-        has_audio = torch.rand(batch, generator=generator) >= self.config.null_audio
-        return training_estimate(
-            model, motion, audio, past, step.to(device), noise.to(device), has_audio.to(device)
-        )
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum of ``losses``."""
         return torch.stack([getattr(self.config, name) * value for name, value in terms.items()]).sum()
-
-
-def _lengths(batch: int, L: int, share: float, generator: torch.Generator) -> Tensor:
-    """Real frames (B,) of windows of L, of which about ``share`` are cut at 1 .. L - 1."""
-    cut = torch.rand(batch, generator=generator) < share
-    at = torch.randint(1, L, (batch,), generator=generator)
-    return torch.where(cut, at, L)
 
 
 def _cut(values: Tensor, lengths: Tensor) -> Tensor:

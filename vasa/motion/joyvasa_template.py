@@ -23,6 +23,8 @@ SCALE = 6
 EXPRESSION = slice(7, 70)
 MOTION_DIM = 70
 """Entries of raw keypoint motion."""
+SMALLEST_SCALE = 1e-3
+"""Released networks give 1.1 to 1.7."""
 
 MODEL_EXPRESSION = slice(0, 63)
 MODEL_HEAD = slice(63, 70)  # scale, t (3), pitch, yaw, roll
@@ -30,6 +32,22 @@ _RAW_OF_MODEL = [68, 67, 69, 64, 65, 66, 63, *range(63)]
 """Where each raw entry stands in the model's vector; what follows there, an emotion, is not used."""
 _SPARE = 1e-9
 """Added to denominators on the way to the model, as upstream's data set does; not on the way back."""
+
+
+def to_keypoints(motion: Tensor) -> Tensor:
+    """Raw keypoint motion (..., 70) -> that of a keypoint face space (..., 69): yaw, pitch, roll in radians
+    and t_y with the project's signs (the negatives), no t_z, the logarithm of the scale, the expression.
+    """
+    place = motion[..., TRANSLATION][..., :2] * motion.new_tensor([1.0, -1.0])
+    scale = motion[..., SCALE : SCALE + 1].clamp(min=SMALLEST_SCALE).log()
+    return torch.cat([torch.deg2rad(-motion[..., ROTATION]), place, scale, motion[..., EXPRESSION]], -1)
+
+
+def from_keypoints(motion: Tensor) -> Tensor:
+    """The inverse of ``to_keypoints``; t_z is 0."""
+    degrees, (x, y) = torch.rad2deg(-motion[..., :3]), motion[..., 3:5].unbind(-1)
+    t = torch.stack([x, -y, torch.zeros_like(x)], -1)
+    return torch.cat([degrees, t, motion[..., 5:6].exp(), motion[..., 6:]], -1)
 
 
 class JoyvasaNormalizer(nn.Module):
@@ -72,6 +90,12 @@ class JoyvasaNormalizer(nn.Module):
             raise ValueError("a maximum lies below its minimum, or a deviation is negative.")
         self.offset.copy_(offset)
         self.spread.copy_(spread)
+
+    def set_ranges(self, low: Tensor, high: Tensor, mean: Tensor, deviation: Tensor) -> None:
+        """The same from statistics (70,) of raw keypoint motion."""
+        head, face = slice(0, EXPRESSION.start), EXPRESSION
+        self.offset.copy_(torch.cat([low[head], mean[face]]))
+        self.spread.copy_(torch.cat([high[head] - low[head], deviation[face]]))
 
     def denormalise(self, motion: Tensor) -> Tensor:
         """The model's motion (..., 70 or more) as raw keypoint motion (..., 70)."""

@@ -46,9 +46,10 @@ class JoyvasaMotion:
     CPU.
     """
 
-    def __init__(self, model: JoyvasaModel, normalizer: JoyvasaNormalizer) -> None:
+    def __init__(self, model: JoyvasaModel, normalizer: JoyvasaNormalizer, face_hash: str = "") -> None:
+        """face_hash: content hash of the motion encoders that it learned from; empty where nobody said."""
         self.model = model.eval().requires_grad_(False)
-        self.normalizer = normalizer
+        self.normalizer, self.face_hash = normalizer, face_hash
         self.speech = JoyvasaSpeech(self.model)
 
     @property
@@ -229,20 +230,24 @@ class JoyvasaMotion:
 
     def to(self, device: torch.device | str) -> JoyvasaMotion:
         """The same model, where ``device`` says."""
-        return JoyvasaMotion(self.model.to(device), self.normalizer.to(device))
+        return JoyvasaMotion(self.model.to(device), self.normalizer.to(device), self.face_hash)
 
     def save(self, path: str | Path, meta: Mapping[str, Any] | None = None) -> str:
         """Writes a safetensors file that ``from_pretrained`` reads; returns its content hash."""
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         kept = {key: value for key, value in tensors.items() if not _is_structural(key)}
         statistics = {f"template.{key}": value for key, value in self.normalizer.state_dict().items()}
-        config = {"joyvasa": plain(self.model.config)}
+        config = {"joyvasa": plain(self.model.config), "face_hash": self.face_hash}
         return save_weights(path, {**kept, **statistics}, config, {**(meta or {}), "model": KIND})
 
     @staticmethod
     def from_pretrained(path: str | Path, device: torch.device | str = "cpu") -> JoyvasaMotion:
-        """Loads what ``save`` wrote, strictly. Raises: FileNotFoundError, CheckpointError."""
-        weights = load_weights(path)
+        """Loads what ``save`` wrote (or the folder that holds motion.safetensors), strictly.
+
+        Raises: FileNotFoundError, CheckpointError.
+        """
+        path = Path(path)
+        weights = load_weights(path / "motion.safetensors" if path.is_dir() else path)
         if weights.meta.get("model") != KIND:
             raise CheckpointError(
                 f"{weights.path} holds a {weights.meta.get('model')!r} model; wanted a {KIND} model."
@@ -252,7 +257,7 @@ class JoyvasaMotion:
         load_into(model, _part(weights, "model.", computed), "the JoyVASA model")
         normalizer = JoyvasaNormalizer()
         load_into(normalizer, _part(weights, "template.", {}), "the motion template")
-        return JoyvasaMotion(model.float(), normalizer).to(device)
+        return JoyvasaMotion(model.float(), normalizer, weights.config.get("face_hash", "")).to(device)
 
 
 def _is_structural(key: str) -> bool:

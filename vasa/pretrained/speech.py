@@ -185,7 +185,7 @@ class TransformerSpeech:
 
     def __init__(self, config: SpeechConfig, device: torch.device | str = "cpu") -> None:
         self.path = config.path or DEFAULT_PATHS[config.kind]
-        self.model, self.normalise = _load(config.kind, self.path)
+        self.model, self.normalise = load_transformer(config.kind, self.path)
         self.device = torch.device(device)
         self.model.to(self.device)
         self.layer = config.layer
@@ -264,14 +264,16 @@ def _tensor(waveform: np.ndarray | Tensor, device: torch.device) -> Tensor:
     return sound.detach().to(device, torch.float32)
 
 
-def _load(kind: str, path: str) -> tuple[Any, bool]:
-    """The model and whether it was trained on normalised waveforms (preprocessor_config.json; yes where there
-    is none).
+def load_transformer(kind: str, path: str) -> tuple[Any, bool]:
+    """The model of transformers, frozen, and whether it was trained on normalised waveforms
+    (preprocessor_config.json; yes where there is none).
+
+    Raises: FileNotFoundError; ValueError for a model of another kind.
     """
-    from transformers import AutoConfig, HubertModel, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+    from transformers import HubertModel, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
     try:
-        found = AutoConfig.from_pretrained(path, local_files_only=True).model_type
+        found = transformer_kind(path)
         if found != kind:
             raise ValueError(
                 f"speech.path {path!r} holds a {found} model; wanted {kind} (or set speech.kind={found})."
@@ -289,3 +291,11 @@ def _load(kind: str, path: str) -> tuple[Any, bool]:
     except OSError:
         settings = {}
     return model.eval().requires_grad_(False), bool(settings.get("do_normalize", True))
+
+
+def transformer_kind(path: str) -> str:
+    """The kind of a transformers model in a folder or the Hugging Face cache. Raises: OSError."""
+    from transformers import AutoConfig
+
+    kind: str = AutoConfig.from_pretrained(path, local_files_only=True).model_type
+    return kind

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,82 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vasa.checkpoint import content_hash, plain
-from vasa.data.clip_store import ClipStore
+from vasa.checkpoint import plain
 from vasa.data.latent_cache import CacheHeader, EncodedClip, LatentCacheWriter
 from vasa.data.manifest import MANIFEST
 from vasa.data.synthetic.augment import augment
-from vasa.data.synthetic.clips import SyntheticClips
-from vasa.face.config import MOTION_ENCODERS
 from vasa.pretrained.speech import SpeechEncoder, build_speech_encoder, features_as_heard_live
-from vasa.records import NUM_CONTROLS, Animation, Clip
-from vasa.training.label_code import LabelCode
+from vasa.records import Clip
 from vasa.training.motion_config import EncodeMotionRun
-from vasa.training.runtime import choose_device, mix
+from vasa.training.motion_sources import motion_source
+from vasa.training.runtime import mix
 
-EXACT = "exact animation"
-"""Stands for a face checkpoint's hash in caches of exact animation."""
 _log = logging.getLogger(__name__)
-
-
-class _Face:
-    """How a clip becomes raw motion: ``clip(index)`` and ``motion(clip)`` (T, 6 + dynamics_dim), with the
-    checkpoint's hash and the number of clips.
-    """
-
-    def __init__(self, run: EncodeMotionRun) -> None:
-        self.clip: Callable[[int], Clip]
-        self.num_clips = run.clips.num_clips
-        if run.face is None:
-            self.hash, self.dynamics_dim = EXACT, NUM_CONTROLS
-            self.clip, self.motion = SyntheticClips(run.split, run.clips).animation_only, exact_motion
-            return
-        from vasa.face.volumetric.autoencoder import FaceAutoencoder
-
-        path = run.face / "face.safetensors" if run.face.is_dir() else run.face
-        device = choose_device(run.device)
-        face = FaceAutoencoder.from_pretrained(path).to(device).eval().requires_grad_(False)
-        self.hash = content_hash(path, MOTION_ENCODERS)
-        self.dynamics_dim = face.layout.width - face.layout.dynamics.start
-        if run.label_heads:
-            code = LabelCode.fit(face, run.label_heads, device)
-            self.clip = SyntheticClips(run.split, run.clips).animation_only
-            self.motion = lambda clip: code(_animation(clip))
-            return
-        if run.store is None:
-            self.clip = SyntheticClips(run.split, run.clips, size=face.size).__getitem__
-        else:
-            store = ClipStore(run.store, run.split)
-            self.clip, self.num_clips = store.read, len(store)
-            if not len(store):
-                raise ValueError(f"store={run.store} has no clip in the {run.split} split; wanted some.")
-        self.motion = lambda clip: encode_frames(clip, face.motion, run.batch_frames, device)
-
-
-def _animation(clip: Clip) -> Animation:
-    if clip.truth.animation is None:
-        raise ValueError(
-            f"clip {clip.clip_id} has no true animation; encode its frames with a face checkpoint."
-        )
-    return clip.truth.animation
-
-
-def exact_motion(clip: Clip) -> Tensor:
-    """Pose and controls (T, 17) of a clip, as they are."""
-    return torch.cat([_animation(clip).pose, _animation(clip).controls], 1)
-
-
-@torch.no_grad()
-def encode_frames(
-    clip: Clip, motion: Callable[[Tensor], Tensor], batch_frames: int, device: torch.device
-) -> Tensor:
-    """Raw motion (T, E) on the CPU of a clip's frames; motion: (B, 3, S, S) in [-1, 1] -> (B, E)."""
-    assert clip.frames is not None
-    parts = []
-    for part in torch.from_numpy(clip.frames).split(batch_frames):
-        images = part.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        parts.append(motion(images).float().cpu())
-    return torch.cat(parts)
 
 
 def sound_variants(clip: Clip, number: int, seed: int) -> list[np.ndarray]:
@@ -144,6 +78,8 @@ def encode_clip(
 
 def _described(run: EncodeMotionRun) -> dict[str, Any]:
     """Which clips these are: a synthetic set may grow; a folder is known by its manifest alone."""
+    if run.templates is not None:
+        return {"templates": str(run.templates)}
     if run.store is not None:
         return {"manifest": hashlib.sha256((run.store / MANIFEST).read_bytes()).hexdigest()}
     return {name: value for name, value in plain(run.clips).items() if name != "num_clips"}
@@ -153,7 +89,7 @@ def encode_motion(run: EncodeMotionRun) -> Path:
     """Encodes all clips of a run but whole shards of an earlier one, killed or of fewer clips. Returns the
     cache folder.
     """
-    face, speech = _Face(run), build_speech_encoder(run.speech)
+    face, speech = motion_source(run), build_speech_encoder(run.speech)
     header = CacheHeader(
         face_hash=face.hash,
         dynamics_dim=face.dynamics_dim,

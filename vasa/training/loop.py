@@ -152,7 +152,7 @@ def _check_alike(runtime: Runtime, phases: Sequence[Phase], first: int) -> None:
     """Processes that start from different weights would train quietly to nothing of worth."""
     cure = "give them the same seed and files, and a run_dir on a file system that all of them share"
     runtime.check_alike("The step to go on from", first, cure)
-    tensors = [value for phase in phases for value in phase.module.state_dict().values()]
-    sizes = [(value.abs() + value.clamp(min=0)).sum(dtype=torch.double) for value in tensors]
+    tensors = [value.double() for phase in phases for value in phase.module.state_dict().values()]
+    sizes = [(value.abs() + value.clamp(min=0)).sum() for value in tensors]
     total = torch.stack(sizes).sum().item() if runtime.world > 1 else 0.0
     runtime.check_alike("The weights to start from", total, cure)

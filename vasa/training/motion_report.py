@@ -19,7 +19,7 @@ from vasa.data.latent_cache import CONTROL_WIDTHS, LatentCache
 from vasa.data.motion_windows import MotionWindows
 from vasa.motion.diffusion import MotionDiffusion
 from vasa.motion.windows import MotionGenerator
-from vasa.records import POSE_NAMES, Conditions
+from vasa.records import POSE_NAMES, Conditions, MotionLayout
 from vasa.training.motion_step import window_conditions
 
 NUM_LEVELS = 8
@@ -30,10 +30,14 @@ ROWS = 8
 
 @dataclass(slots=True)
 class Tracks:
-    """Normalised motion of the same clips: truth and sample (B, T, E)."""
+    """Normalised motion of the same clips: truth and sample (B, T, E), of a layout. hop_frames: where windows
+    meet.
+    """
 
     truth: Tensor
     sample: Tensor
+    layout: MotionLayout
+    hop_frames: int
 
 
 class MotionReport:
@@ -46,12 +50,12 @@ class MotionReport:
     def validate(self, step: int, averages: Mapping[str, nn.Module]) -> dict[str, float]:
         """x0_error of the estimate, and ``track_scores`` of sampled motion."""
         model = _motion_model(averages)
-        return {"x0_error": self.x0_error(model), **track_scores(self.tracks(model), model)}
+        return {"x0_error": self.x0_error(model), **track_scores(self.tracks(model))}
 
     def preview(self, step: int, averages: Mapping[str, nn.Module]) -> np.ndarray:
         """Picture (H, W, 3) uint8 of the first clip's true and sampled tracks."""
         model = _motion_model(averages)
-        return draw_tracks(self.tracks(model, num_clips=1), model)
+        return draw_tracks(self.tracks(model, num_clips=1))
 
     @torch.no_grad()
     def x0_error(self, model: MotionDiffusion) -> float:
@@ -100,7 +104,8 @@ class MotionReport:
         generator = MotionGenerator(model, cache.header.audio, cache.header.face_hash)
         sample = generator.generate_many(features, conditions, generators=generators)
         truth = torch.stack([cache.motion(clip, 0, length) for clip in clips]).to(sample.device)
-        return Tracks(model.normalizer.normalise(truth), model.normalizer.normalise(sample))
+        normalise = model.normalizer.normalise
+        return Tracks(normalise(truth), normalise(sample), model.layout, model.config.hop_frames)
 
 
 def _motion_model(averages: Mapping[str, nn.Module]) -> MotionDiffusion:
@@ -115,7 +120,7 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((0, 1)) / (a.square().sum((0, 1)) * b.square().sum((0, 1))).sqrt().clamp(min=1e-8)
 
 
-def track_scores(tracks: Tracks, model: MotionDiffusion) -> dict[str, float]:
+def track_scores(tracks: Tracks) -> dict[str, float]:
     """What sampled tracks have in common with true ones.
 
     r_dynamics, r_dynamics_top: mean correlation over the entries of z_dyn, and over its best fifth (what
@@ -123,7 +128,7 @@ def track_scores(tracks: Tracks, model: MotionDiffusion) -> dict[str, float]:
     pose_amplitude, dynamics_amplitude: the same for the deviation from a clip's mean. join: mean first
     difference of all entries where two windows meet, over that elsewhere.
     """
-    truth, sample, layout = tracks.truth, tracks.sample, model.layout
+    truth, sample, layout = tracks.truth, tracks.sample, tracks.layout
     r = correlation(sample, truth)[layout.dynamics].sort(descending=True).values
     scores = {"r_dynamics": float(r.mean()), "r_dynamics_top": float(r[: max(1, len(r) // 5)].mean())}
     for name, part in (("pose", layout.pose), ("dynamics", layout.dynamics)):
@@ -134,7 +139,7 @@ def track_scores(tracks: Tracks, model: MotionDiffusion) -> dict[str, float]:
             sample[..., part] - sample[..., part].mean(1, keepdim=True),
             truth[..., part] - truth[..., part].mean(1, keepdim=True),
         )
-    hop = model.config.hop_frames
+    hop = tracks.hop_frames
     change = sample.diff(dim=1).abs().mean((0, 2))  # (T - 1,)
     joins = torch.arange(hop - 1, len(change), hop)
     if len(joins):
@@ -148,11 +153,11 @@ def _rms_ratio(sample: Tensor, truth: Tensor) -> float:
     return float((sample.square().mean() / truth.square().mean().clamp(min=1e-12)).sqrt())
 
 
-def draw_tracks(tracks: Tracks, model: MotionDiffusion, width: int = 1000, row: int = 90) -> np.ndarray:
+def draw_tracks(tracks: Tracks, width: int = 1000, row: int = 90) -> np.ndarray:
     """Picture (ROWS x row, width, 3) uint8: truth grey, sample blue, one row per entry, thin lines where
     windows meet.
     """
-    layout = model.layout
+    layout = tracks.layout
     r = correlation(tracks.sample, tracks.truth)
     pose = list(range(layout.pose.start, layout.pose.stop))[:3]
     ranked = sorted(range(layout.dynamics.start, layout.dynamics.stop), key=lambda i: -float(r[i]))
@@ -163,7 +168,7 @@ def draw_tracks(tracks: Tracks, model: MotionDiffusion, width: int = 1000, row: 
     x = np.linspace(0, width - 1, len(truth))
     for number, entry in enumerate(entries):
         middle, top = (number + 0.5) * row, number * row
-        for join in range(model.config.hop_frames, len(truth), model.config.hop_frames):
+        for join in range(tracks.hop_frames, len(truth), tracks.hop_frames):
             pen.line([(x[join], top), (x[join], top + row)], fill=(225, 225, 225))
         for values, colour in ((truth, (150, 150, 150)), (sample, (30, 90, 220))):
             y = middle - values[:, entry].clamp(-3, 3).numpy() * row / 6.5

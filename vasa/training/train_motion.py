@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +11,23 @@ from torch import nn
 from vasa.checkpoint import content_hash, load_into, load_weights, plain
 from vasa.data.latent_cache import CacheError, LatentCache
 from vasa.data.motion_windows import MotionWindows, cache_shares, pooled_statistics
-from vasa.face.config import MOTION_ENCODERS
 from vasa.motion.diffusion import MotionDiffusion
 from vasa.motion.windows import MotionGenerator, save_motion
 from vasa.training.distill_step import DistillStep, student_config
 from vasa.training.loop import Phase, train
 from vasa.training.motion_config import TrainMotionRun
+from vasa.training.motion_inputs import (
+    EXPORT,
+    Film,
+    motion_caches,
+    refuse_other_face,
+    weights_file,
+    without_unknown,
+)
 from vasa.training.motion_report import MotionReport
 from vasa.training.motion_step import MotionStep
 from vasa.training.runtime import start
-
-EXPORT = "motion.safetensors"
-
-
-Film = Callable[[MotionGenerator, Path], None]
-"""Shows a motion model as a video with sound, written to a path: what a script hands over."""
+from vasa.training.train_joyvasa import train_joyvasa
 
 
 def train_motion(run: TrainMotionRun, film: Film | None = None) -> Path:
@@ -33,14 +35,16 @@ def train_motion(run: TrainMotionRun, film: Film | None = None) -> Path:
 
     film: called at every preview, for previews/<step>.mp4 beside the picture of tracks.
     """
+    if run.model == "joyvasa":
+        return train_joyvasa(run, film)
     runtime = start(run.loop)
-    caches, validation = _caches(run)
+    caches, validation = motion_caches(run)
     cache = caches[0]
     shares = cache_shares(caches, run.cache_weights or None)
     export_path = run.run_dir / EXPORT
-    _refuse_other_face(export_path, cache)
+    refuse_other_face(export_path, cache)
     teacher = _teacher(run, cache)
-    config = student_config(run.motion, teacher.config) if teacher else run.motion
+    config = student_config(run.motion, teacher.config) if teacher else without_unknown(run.motion, caches)
     model = MotionDiffusion(config, cache.header.layout, cache.header.audio_dim)
     if run.init is not None:
         load_into(model, load_weights(run.init), "the motion model")
@@ -73,7 +77,7 @@ def train_motion(run: TrainMotionRun, film: Film | None = None) -> Path:
             "steps": done,
             "samples": done * run.loop.batch_size,
             "init": str(run.init) if run.init else None,
-            "teacher": content_hash(_file(run.teacher)) if run.teacher else None,
+            "teacher": content_hash(weights_file(run.teacher)) if run.teacher else None,
         }
         header = cache.header
         save_motion(export_path, model, averages["motion"].state_dict(), header.audio, header.face_hash, meta)
@@ -105,37 +109,11 @@ def train_motion(run: TrainMotionRun, film: Film | None = None) -> Path:
     return export_path
 
 
-def _caches(run: TrainMotionRun) -> tuple[list[LatentCache], LatentCache | None]:
-    """The training and validation caches, all of one face checkpoint and one speech encoder. Raises:
-    CacheError.
-    """
-    wanted = (
-        content_hash(run.face / "face.safetensors" if run.face.is_dir() else run.face, MOTION_ENCODERS)
-        if run.face
-        else None
-    )
-    first = LatentCache(run.cache, wanted)
-    named = [*run.more_caches, *([run.validation_cache] if run.validation_cache else [])]
-    others = [LatentCache(folder, first.header.face_hash) for folder in named]
-    for other in others:
-        if other.header.audio != first.header.audio:
-            raise CacheError(
-                f"{other.folder} holds features of {other.header.audio}, {run.cache} of "
-                f"{first.header.audio}; encode both with the same speech encoder."
-            )
-    num = len(run.more_caches)
-    return [first, *others[:num]], others[num] if run.validation_cache else None
-
-
-def _file(path: Path) -> Path:
-    return path / EXPORT if path.is_dir() else path
-
-
 def _teacher(run: TrainMotionRun, cache: LatentCache) -> MotionDiffusion | None:
     """The model to learn from. Raises: FileNotFoundError; CacheError if it knows other motion or speech."""
     if run.teacher is None:
         return None
-    teacher, header = MotionGenerator.from_pretrained(_file(run.teacher)), cache.header
+    teacher, header = MotionGenerator.from_pretrained(weights_file(run.teacher)), cache.header
     if (teacher.face_hash, teacher.audio) != (header.face_hash, header.audio):
         raise CacheError(
             f"teacher {run.teacher} knows motion of face {teacher.face_hash[:12]} and speech as "
@@ -143,15 +121,3 @@ def _teacher(run: TrainMotionRun, cache: LatentCache) -> MotionDiffusion | None:
             "cache it learned from."
         )
     return teacher.model
-
-
-def _refuse_other_face(export_path: Path, cache: LatentCache) -> None:
-    """A run folder belongs to one face checkpoint: resuming it on another's motion would train nonsense."""
-    if not export_path.is_file():
-        return
-    found = load_weights(export_path).config["face_hash"]
-    if found != cache.header.face_hash:
-        raise CacheError(
-            f"{export_path.parent} was trained on face {found[:12]}, {cache.folder} holds motion of "
-            f"{cache.header.face_hash[:12]}; choose another run_dir, or the cache it began with."
-        )

@@ -29,6 +29,8 @@ class SpectralConv(nn.Module):
         self.weight_u: Tensor
         self.weight_v: Tensor
         nn.init.kaiming_uniform_(self.weight_orig, a=5**0.5)
+        if self.weight_orig.is_meta:
+            return  # weights that will be loaded, and torch is slow to iterate over none
         matrix = self.weight_orig.detach().flatten(1)
         left = F.normalize(matrix.sum(1), dim=0)
         for _ in range(POWER_STEPS):

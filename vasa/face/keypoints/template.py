@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vasa.checkpoint import atomic_path
+from vasa.checkpoint import CheckpointError, atomic_path
 from vasa.face.keypoints.animation import KeypointMotion
 from vasa.face.keypoints.space import from_raw, to_raw
 from vasa.records import VIDEO_FPS
 from vasa.safe_pickle import load_arrays
 
 ENDING = ".pkl"
+PUBLISHED_KEYPOINTS = "LivePortrait's motion templates"
+"""Stands for the hash of the encoders that made a motion, where only templates of it are known."""
 SHAPES = {"scale": (1, 1), "R": (1, 3, 3), "exp": (1, 21, 3), "t": (1, 3)}
 OLD_SPELLING = {"R": "R_d"}
 RATIOS = {"eyes": ("c_eyes_lst", "c_d_eyes_lst"), "lips": ("c_lip_lst", "c_d_lip_lst")}
@@ -31,11 +33,15 @@ def read_template(path: Path) -> KeypointMotion:
 
     Raises: FileNotFoundError; PickleFileError; ValueError where it is no template.
     """
-    content = load_arrays(path)
+    return motion_of_template(load_arrays(path), str(path))
+
+
+def motion_of_template(content: Any, named: str) -> KeypointMotion:
+    """As ``read_template``, of what a template holds. named: where it is from, for messages."""
     frames = content.get("motion") if isinstance(content, Mapping) else None
     if not isinstance(frames, list) or not frames:
-        raise ValueError(f"{path} is no motion template: it has no list 'motion' of frames.")
-    parts = {name: _stacked(path, frames, name, shape) for name, shape in SHAPES.items()}
+        raise ValueError(f"{named} is no motion template: it has no list 'motion' of frames.")
+    parts = {name: _stacked(named, frames, name, shape) for name, shape in SHAPES.items()}
     motion = KeypointMotion(parts["R"], parts["exp"], parts["scale"], parts["t"])
     for field, names in RATIOS.items():
         listed = next((content[name] for name in names if content.get(name)), None)
@@ -44,14 +50,14 @@ def read_template(path: Path) -> KeypointMotion:
     return _at_our_rate(motion, float(content.get("output_fps") or VIDEO_FPS))
 
 
-def _stacked(path: Path, frames: list[Any], name: str, shape: tuple[int, ...]) -> Tensor:
+def _stacked(named: str, frames: list[Any], name: str, shape: tuple[int, ...]) -> Tensor:
     found = []
     for number, frame in enumerate(frames):
         value = frame.get(name, frame.get(OLD_SPELLING.get(name, name)))
         if not isinstance(value, np.ndarray) or value.size != int(np.prod(shape)):
-            raise ValueError(f"{path} is no motion template: frame {number} has no {name} of shape {shape}.")
+            raise ValueError(f"{named} is no motion template: frame {number} has no {name} of shape {shape}.")
         if not np.isfinite(value).all():
-            raise ValueError(f"{path}: {name} of frame {number} is not finite; wanted numbers.")
+            raise ValueError(f"{named}: {name} of frame {number} is not finite; wanted numbers.")
         found.append(value.reshape(shape))
     return torch.from_numpy(np.concatenate(found)).float()
 
@@ -83,3 +89,14 @@ def write_template(path: Path, raw: Tensor) -> None:
     content = {"n_frames": len(frames), "output_fps": VIDEO_FPS, "motion": frames}
     with atomic_path(path) as temporary:
         temporary.write_bytes(pickle.dumps(content, protocol=4))
+
+
+def check_same_keypoints(learned_from: str, path: Path, encoders: str) -> None:
+    """Raises: CheckpointError where a motion model learned from keypoints of another network. Published ones
+    do not say from which, nor do motion templates: they are LivePortrait's.
+    """
+    if learned_from not in ("", PUBLISHED_KEYPOINTS, encoders):
+        raise CheckpointError(
+            f"{path} learned from keypoints of {learned_from[:12]}, this face space's are {encoders[:12]}; "
+            "bundle a motion model with the space whose motion it was trained on."
+        )
