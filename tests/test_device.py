@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vasa.device import choose_device, fast_precision
+from vasa.device import choose_device, fast_precision, picture_precision
 
 
 def test_auto_is_a_device_that_is_there():
@@ -22,3 +22,11 @@ def test_fast_precision_changes_a_product_little():
         y = x @ x
     assert y.dtype in (torch.float32, torch.bfloat16)
     assert (y.float() - x @ x).abs().max() < 0.05 * (x @ x).abs().max()
+
+
+@pytest.mark.parametrize(("precision", "wanted"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_a_precision_that_is_asked_for_is_used(precision, wanted):
+    cpu = torch.device("cpu")
+    assert picture_precision(cpu, precision) == wanted
+    with fast_precision(cpu, precision):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == wanted

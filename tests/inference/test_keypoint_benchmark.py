@@ -16,8 +16,9 @@ def test_plain_and_optimised_graphs_are_timed_in_turns(root, tmp_path, capsys):
         ("frame", "optimised bf16"),
         ("guided step of a window", "plain fp32"),
         ("guided step of a window", "folded fp32"),
+        ("guided step of a window", "folded bf16"),
     ]
     assert all(cost["seconds"] > 0 for cost in costs)
     likeness = [cost["psnr_db"] for cost in costs]
     assert likeness[0] is likeness[3] is None
-    assert likeness[1] > 80 and likeness[4] > 80 and 30 < likeness[2] < 90
+    assert likeness[1] > 80 and likeness[4] > 80 and 30 < likeness[2] < 90 and 30 < likeness[5] < 90

@@ -224,6 +224,18 @@ def test_what_it_cannot_do_is_said_in_a_sentence(infer, joyvasa, portrait, tmp_p
     assert not Path("x.mp4").exists()
 
 
+def test_precision_is_that_of_pictures_and_where_it_is_named_of_motion(joyvasa):
+    dtypes = {
+        name: (face.face.precision, face.motion.model.precision)
+        for name in ("fp32", "bf16")
+        for face in [load_face(InferRun(checkpoint=joyvasa, precision=name))]
+    }
+    assert dtypes == {"fp32": (torch.float32,) * 2, "bf16": (torch.bfloat16,) * 2}
+    assert load_face(InferRun(checkpoint=joyvasa)).motion.model.precision == torch.float32
+    with pytest.raises(ValueError, match="precision is 'fp8'; wanted one of auto, fp32, bf16"):
+        InferRun(precision="fp8")
+
+
 def test_rules_are_refused_by_other_spaces(infer, tiny_runs, portrait, tmp_path, capsys, root):
     from vasa.inference.bundle import bundle
     from vasa.inference.config import BundleRun

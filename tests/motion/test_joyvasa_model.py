@@ -47,6 +47,17 @@ def test_the_folded_window_is_the_published_graph(position: str, layers: int) ->
 
 
 @torch.no_grad()
+def test_a_folded_window_in_bf16_is_nearly_the_same() -> None:
+    model = tiny_model()
+    x_t, *given = window()
+    exact, fast = (
+        window_estimates(model, *given, precision=p)(x_t, T) for p in (torch.float32, torch.bfloat16)
+    )
+    assert exact.dtype == fast.dtype == torch.float32
+    assert 0 < float((exact - fast).std() / exact.std()) < 0.02
+
+
+@torch.no_grad()
 def test_the_null_branch_does_not_hear_the_window_but_its_past() -> None:
     model = tiny_model()
     x_t, audio, past_motion, past_audio = window()

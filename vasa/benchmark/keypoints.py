@@ -85,11 +85,10 @@ def _steps() -> dict[str, Callable[[], Tensor]]:
     own = model.config
     given = (torch.randn(1, own.window_frames, own.width), *model.start(1))
     x_t = torch.randn(1, own.window_frames, own.motion_dim)
-    graphs = {PLAIN: True, "folded fp32": False}
-    return {
-        name: partial(_step, window_estimates(model, *given, plain=is_plain), x_t)
-        for name, is_plain in graphs.items()
-    }
+    graphs: dict[str, Callable[[Tensor, int], Any]] = {PLAIN: window_estimates(model, *given, plain=True)}
+    for name, precision in (("folded fp32", torch.float32), ("folded bf16", torch.bfloat16)):
+        graphs[name] = window_estimates(model, *given, precision=precision)
+    return {name: partial(_step, estimates, x_t) for name, estimates in graphs.items()}
 
 
 def _step(estimates: Callable[[Tensor, int], Any], x_t: Tensor) -> Tensor:

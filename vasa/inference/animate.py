@@ -126,7 +126,7 @@ def load_face(config: InferRun) -> TalkingFace:
     """The checkpoint of a run, on its device and threads."""
     torch.set_num_threads(config.threads)
     return TalkingFace.from_pretrained(
-        config.checkpoint, config.device, config.detector, config.matte, config.fast
+        config.checkpoint, config.device, config.detector, config.matte, config.fast, config.precision
     )
 
 

@@ -32,6 +32,7 @@ SWEPT_TOGETHER = {
 MAX_SEED = 2**63 - 1
 """The largest that every library's generator takes."""
 PUBLISHED_ACTIONS = ("list", "verify", "fetch", "bundle", "try")
+PRECISIONS = ("auto", "fp32", "bf16")
 ONLY = ("all", "pose", "dynamics")
 KEPT = ("head", "eyes", "brows")
 
@@ -183,6 +184,9 @@ class InferRun(VideoOptions):
         "checkpoints/demo"
     )  # folder with face.safetensors, motion.safetensors and bundle.json
     device: str = "auto"  # auto, cpu, cuda or mps
+    # fp32; bf16; or auto: pictures in bf16 where the device computes it natively, motion in fp32, so that a
+    # seed means the same motion everywhere
+    precision: str = "auto"
     fast: bool = False  # the motion model's student of few evaluations makes the motion, where there is one
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     matte: MatteConfig = field(default_factory=MatteConfig)
@@ -202,6 +206,8 @@ class InferRun(VideoOptions):
 
     def __post_init__(self) -> None:
         VideoOptions.__post_init__(self)
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; wanted one of {', '.join(PRECISIONS)}.")
         if min(self.threads, self.workers, self.batch_frames) < 1:
             raise ValueError(
                 f"threads is {self.threads}, workers {self.workers}, batch_frames {self.batch_frames}; "

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from vasa.checkpoint import content_hash, from_plain, load_weights
+from vasa.device import picture_precision
 from vasa.face.keypoints.space import KeypointFace
 from vasa.face.keypoints.template import check_same_keypoints
 from vasa.face.spaces import encoders_hash
@@ -32,10 +33,10 @@ class KeypointSystem:
     hashes: dict[str, str]
 
 
-def load_keypoint_system(folder: Path, device: torch.device) -> KeypointSystem:
-    """Raises: FileNotFoundError, CheckpointError."""
+def load_keypoint_system(folder: Path, device: torch.device, precision: str = "auto") -> KeypointSystem:
+    """precision: as ``InferRun.precision``. Raises: FileNotFoundError, CheckpointError."""
     path, motion_path = folder / FACE_FILE, folder / MOTION_FILE
-    face = KeypointFace.from_pretrained(path, device)
+    face = KeypointFace.from_pretrained(path, device, picture_precision(device, precision))
     hashes = {"face_sha256": content_hash(path), "encoders_sha256": encoders_hash(path)}
     if not motion_path.is_file():
         return KeypointSystem(face, NoMotion(folder), build_speech_encoder(SpeechConfig()), hashes)
@@ -46,5 +47,6 @@ def load_keypoint_system(folder: Path, device: torch.device) -> KeypointSystem:
         speech = build_speech_encoder(from_plain(SpeechConfig, motion.audio, "speech encoder"), device)
         return KeypointSystem(face, motion, speech, hashes)
     model = JoyvasaMotion.from_pretrained(motion_path, device)
+    model.precision = torch.bfloat16 if precision == "bf16" else torch.float32
     check_same_keypoints(model.face_hash, motion_path, hashes["encoders_sha256"])
     return KeypointSystem(face, JoyvasaSource(model), model.speech, hashes)

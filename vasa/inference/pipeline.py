@@ -95,10 +95,11 @@ class TalkingFace:
         device: torch.device | str = "cpu",
         checkpoint: Mapping[str, Any] | None = None,
         matte: MatteConfig | None = None,
+        precision: str = "auto",
     ) -> None:
         self.face, self.motion, self.speech, self.aligner = face, motion, speech, aligner
         self.device, self.checkpoint = torch.device(device), dict(checkpoint or {})
-        self._matte_config = matte or MatteConfig()
+        self._matte_config, self.precision = matte or MatteConfig(), precision
 
     @property
     def person(self) -> PersonalFace | None:
@@ -122,8 +123,10 @@ class TalkingFace:
         detector: DetectorConfig | None = None,
         matte: MatteConfig | None = None,
         fast: bool = False,
+        precision: str = "auto",
     ) -> TalkingFace:
         """Loads a checkpoint folder made by ``scripts/bundle.py``. fast: its motion model's student.
+        precision: as ``InferRun.precision``.
 
         Raises: FileNotFoundError; CheckpointError when a file is damaged, of another version, or of another
         face space.
@@ -138,10 +141,12 @@ class TalkingFace:
                 "or bundle a student (train_motion.py experiment=motion_distill)."
             )
         if card.get("space") == KIND:
-            parts = load_keypoint_system(folder, chosen)
+            parts = load_keypoint_system(folder, chosen, precision)
             aligner = FaceAligner(detector or DetectorConfig())
             known = {"folder": str(folder), **card, **parts.hashes}
-            return TalkingFace(parts.face, parts.motion, parts.speech, aligner, chosen, known, matte)
+            return TalkingFace(
+                parts.face, parts.motion, parts.speech, aligner, chosen, known, matte, precision
+            )
         motion = MotionGenerator.from_pretrained(motion_file, chosen)
         face_hash = content_hash(folder / "face.safetensors")
         encoders = content_hash(folder / "face.safetensors", MOTION_ENCODERS)
@@ -158,7 +163,7 @@ class TalkingFace:
             hashes["person_sha256"] = content_hash(folder / PERSON_FILE)
         aligner = FaceAligner(detector or DetectorConfig())
         known = {"folder": str(folder), **card, **hashes, "encoders_sha256": encoders}
-        return TalkingFace(face, motion, speech, aligner, chosen, known, matte)
+        return TalkingFace(face, motion, speech, aligner, chosen, known, matte, precision)
 
     @torch.inference_mode()
     def prepare(
@@ -352,7 +357,7 @@ class TalkingFace:
     ) -> Iterator[np.ndarray]:
         moved = self._moved(motion, edits, timings)
         for batch, count in full_batches(moved, batch_frames):
-            with torch.inference_mode(), fast_precision(self.device):
+            with torch.inference_mode(), fast_precision(self.device, self.precision):
                 started = time.perf_counter()
                 images = self.face.render(portrait.appearance, batch).float()
                 if portrait.backdrop is not None:

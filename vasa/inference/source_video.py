@@ -199,7 +199,7 @@ class _Dub:
         whole = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
         strength = self._strength[number]
         if strength > 0:
-            with fast_precision(self._face.device):
+            with fast_precision(self._face.device, self._face.precision):
                 image = space.render(space.hold_edges(appearance), motion).float()
             surround = Surround.around_crop(whole, crop)
             lower = None if self._whole or points is None else lower_face(points, surround.place)

@@ -9,6 +9,8 @@ asks only for the L frames that are kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +24,17 @@ class FoldedWindow:
     """A denoiser with the past and the audio of one window given: call it with x_t and t.
 
     audios: V of them (B, L, A), each a branch of its own. past_motion (B, P, E), past_audio (B, P, A) are
-    shared. For inference: no gradients, no dropout. A later change of weights is not seen.
+    shared. For inference: no gradients, no dropout. A later change of weights is not seen. precision: of the
+    layers' matrix products; sums, norms and what goes in and out stay as they are.
     """
 
     def __init__(
-        self, net: JoyvasaDenoiser, audios: Sequence[Tensor], past_motion: Tensor, past_audio: Tensor
+        self,
+        net: JoyvasaDenoiser,
+        audios: Sequence[Tensor],
+        past_motion: Tensor,
+        past_audio: Tensor,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         self.net, self.branches = net, len(audios)
         self.history = past_motion.shape[1]
@@ -37,22 +45,64 @@ class FoldedWindow:
             position_past = self._position = position
         self._past = net.feature_proj(past_motion) + position_past  # (B, P, width)
         memory = torch.cat([torch.cat([past_audio, audio], 1) for audio in audios])  # (V B, P + L, A)
-        self._heard = [_heard(layer, memory) for layer in net.transformer.layers]
+        self._layers = [_Layer.of(layer, memory, precision) for layer in net.transformer.layers]
 
     def __call__(self, x_t: Tensor, t: int) -> Tensor:
         """Estimates (V, B, L, E) at x_t (B, L, E) and diffusion step t."""
         net = self.net
         step = net.step_token(torch.tensor([t], device=x_t.device))[:, None]
         tokens = torch.cat([self._past, net.feature_proj(x_t) + self._position], 1) + step
-        last = len(self._heard) - 1
-        for index, (layer, heard) in enumerate(zip(net.transformer.layers, self._heard, strict=True)):
+        last = len(self._layers) - 1
+        for index, layer in enumerate(self._layers):
             skip = self.history if index == last else 0
-            tokens = layer.norm1(tokens[:, skip:] + _self_attention(layer.self_attn, tokens, skip))
+            tokens = layer.norms[0](tokens[:, skip:] + layer.attended(tokens, skip))
             if index == 0:
                 tokens = tokens.repeat(self.branches, 1, 1)
-            tokens = layer.norm2(tokens + heard[:, skip:])
-            tokens = layer.norm3(tokens + layer.linear2(F.gelu(layer.linear1(tokens))))
+            tokens = layer.norms[1](tokens + layer.heard[:, skip:])
+            tokens = layer.norms[2](tokens + layer.fed_forward(tokens))
         return net.motion_dec(tokens).unflatten(0, (self.branches, len(x_t)))
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One decoder layer. heard: what attention to a token's own audio frame adds. weights: of the projection
+    to queries, keys and values, of what is attended, and of both feed-forward layers, each with its bias.
+    """
+
+    norms: tuple[nn.Module, nn.Module, nn.Module]
+    heard: Tensor
+    weights: list[tuple[Tensor, Tensor]]
+    heads: int
+    precision: torch.dtype
+
+    @classmethod
+    def of(cls, layer: Any, memory: Tensor, precision: torch.dtype) -> _Layer:
+        own = layer.self_attn
+        pairs = [(own.in_proj_weight, own.in_proj_bias)]
+        pairs += [(part.weight, part.bias) for part in (own.out_proj, layer.linear1, layer.linear2)]
+        weights = [(weight.to(precision), bias.to(precision)) for weight, bias in pairs]
+        norms = layer.norm1, layer.norm2, layer.norm3
+        return cls(norms, _heard(layer, memory), weights, own.num_heads, precision)
+
+    def attended(self, tokens: Tensor, skip: int) -> Tensor:
+        """Self-attention over tokens (N, T, width), for all but the first ``skip``: (N, T - skip, width)."""
+        num, length, width = tokens.shape
+        (weight, bias), out = self.weights[0], self.weights[1]
+        given = tokens.to(self.precision)
+        if skip == 0:
+            together = F.linear(given, weight, bias).view(num, length, 3, self.heads, -1)
+            query, key, value = together.permute(2, 0, 3, 1, 4)  # each (N, heads, T, width / heads)
+        else:
+            query = F.linear(given[:, skip:], weight[:width], bias[:width])
+            query = query.view(num, length - skip, self.heads, -1).transpose(1, 2)
+            together = F.linear(given, weight[width:], bias[width:]).view(num, length, 2, self.heads, -1)
+            key, value = together.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+        return F.linear(attended.reshape(num, length - skip, width), *out)
+
+    def fed_forward(self, tokens: Tensor) -> Tensor:
+        hidden = F.gelu(F.linear(tokens.to(self.precision), *self.weights[2]))
+        return F.linear(hidden, *self.weights[3])
 
 
 def _heard(layer: nn.Module, memory: Tensor) -> Tensor:
@@ -63,24 +113,6 @@ def _heard(layer: nn.Module, memory: Tensor) -> Tensor:
     return attention.out_proj(value)
 
 
-def _self_attention(attention: nn.MultiheadAttention, tokens: Tensor, skip: int) -> Tensor:
-    """Self-attention over tokens (N, T, width), for all but the first ``skip`` of them: (N, T - skip,
-    width).
-    """
-    num, length, width = tokens.shape
-    weight, bias, heads = attention.in_proj_weight, attention.in_proj_bias, attention.num_heads
-    if skip == 0:
-        together = F.linear(tokens, weight, bias).view(num, length, 3, heads, -1)
-        query, key, value = together.permute(2, 0, 3, 1, 4)  # each (N, heads, T, width / heads)
-    else:
-        query = F.linear(tokens[:, skip:], weight[:width], bias[:width])
-        query = query.view(num, length - skip, heads, -1).transpose(1, 2)
-        together = F.linear(tokens, weight[width:], bias[width:]).view(num, length, 2, heads, -1)
-        key, value = together.permute(2, 0, 3, 1, 4)
-    attended = F.scaled_dot_product_attention(query, key, value)
-    return attention.out_proj(attended.transpose(1, 2).reshape(num, length - skip, width))
-
-
 def window_estimates(
     model: JoyvasaModel,
     audio: Tensor,
@@ -89,15 +121,16 @@ def window_estimates(
     *,
     guided: bool = True,
     plain: bool = False,
+    precision: torch.dtype = torch.float32,
 ) -> Guided:
     """What ``ancestral_sample`` asks: estimates of windows with audio (B, L, A) after a past (B, P, .).
 
     guided: of [null audio, audio], else of audio alone. Only the window's own audio becomes null; the past
-    keeps its. plain: by the graph as published, for comparison.
+    keeps its. plain: by the graph as published, for comparison. precision: see ``FoldedWindow``.
     """
     audios = [model.null_audio_feat.expand_as(audio), audio] if guided else [audio]
     if not plain:
-        return FoldedWindow(model.denoising_net, audios, past_motion, past_audio)
+        return FoldedWindow(model.denoising_net, audios, past_motion, past_audio, precision)
     branches, batch, length = len(audios), len(audio), audio.shape[1]
     heard, past = torch.cat(audios), (past_motion.repeat(branches, 1, 1), past_audio.repeat(branches, 1, 1))
 

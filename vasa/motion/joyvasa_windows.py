@@ -50,6 +50,7 @@ class JoyvasaMotion:
         """face_hash: content hash of the motion encoders that it learned from; empty where nobody said."""
         self.model = model.eval().requires_grad_(False)
         self.normalizer, self.face_hash = normalizer, face_hash
+        self.precision = torch.float32  # of the denoiser's matrix products
         self.speech = JoyvasaSpeech(self.model)
 
     @property
@@ -171,7 +172,7 @@ class JoyvasaMotion:
         model, P = self.model, self.model.config.history_frames
         guided = guidance_scale != 1  # at 1 the null branch cancels
         motion = ancestral_sample(
-            window_estimates(model, audio, *past, guided=guided, plain=plain),
+            window_estimates(model, audio, *past, guided=guided, plain=plain, precision=self.precision),
             x_T.to(self.device),
             noise,
             model.diffusion_sched,
@@ -230,7 +231,9 @@ class JoyvasaMotion:
 
     def to(self, device: torch.device | str) -> JoyvasaMotion:
         """The same model, where ``device`` says."""
-        return JoyvasaMotion(self.model.to(device), self.normalizer.to(device), self.face_hash)
+        moved = JoyvasaMotion(self.model.to(device), self.normalizer.to(device), self.face_hash)
+        moved.precision = self.precision
+        return moved
 
     def save(self, path: str | Path, meta: Mapping[str, Any] | None = None) -> str:
         """Writes a safetensors file that ``from_pretrained`` reads; returns its content hash."""

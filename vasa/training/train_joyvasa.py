@@ -130,8 +130,8 @@ def _load_speech(model: JoyvasaModel, folder: Path) -> None:
         kind = transformer_kind(str(folder))
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
-            f"joyvasa.speech_weights={folder} is no HuBERT or wav2vec 2.0; give a folder with its config.json "
-            "and weights, as transformers stores them (JoyVASA's is TencentGameMate/chinese-hubert-base)."
+            f"joyvasa.speech_weights={folder} is no HuBERT or wav2vec 2.0; give a folder with its "
+            "config.json and weights as transformers stores them, such as those of chinese-hubert-base."
         ) from error
     network, _ = load_transformer(kind, str(folder))
     weights = Weights(network.state_dict(), {}, {}, folder)

@@ -52,17 +52,16 @@ class KeypointFace(nn.Module):
         super().__init__()
         self.appearance_extractor, self.motion_extractor = networks.appearance, networks.motion
         self.retargeting, self.species = networks.retargeting, networks.species
+        self.precision = precision
         self.warping = OptimisedWarping(networks.warping, precision)
         self.generator = OptimisedGenerator(networks.generator, precision)
         self.eval().requires_grad_(False)
 
     @classmethod
-    def from_pretrained(cls, path: Path | str, device: torch.device | str = "cpu") -> KeypointFace:
-        """A file of ``scripts/weights.py``; on a GPU the renderer computes in bfloat16. Raises: as
-        ``KeypointNetworks.from_pretrained``.
-        """
-        device = torch.device(device)
-        precision = torch.float32 if device.type == "cpu" else torch.bfloat16
+    def from_pretrained(
+        cls, path: Path | str, device: torch.device | str = "cpu", precision: torch.dtype = torch.float32
+    ) -> KeypointFace:
+        """A file of ``scripts/weights.py``. Raises: as ``KeypointNetworks.from_pretrained``."""
         return cls(KeypointNetworks.from_pretrained(path).to(device), precision)
 
     @property
