@@ -143,6 +143,9 @@ class SamplerConfig:
     """Frames at a window's end that are drawn, thrown away and drawn again at the next window's start: every
     frame given out has then at least so much sound after it. None in the paper.
     """
+    unheard_frames: int = 0
+    """Of these, the last ones, whose sound is not waited for: live speech is answered before it is there. A
+    model that was trained with ``dropout.audio_tail`` knows windows whose sound ends early."""
     neutral: bool = False
     """What is drawn where nobody names an emotion: True a neutral face, False what the sound suggests, as the
     paper. A small model of many moods picks one at random, so it does better with the first.
@@ -157,6 +160,11 @@ class SamplerConfig:
             raise ValueError(f"sampler.steps={self.steps}; wanted at least 1.")
         if self.lookahead_frames < 0:
             raise ValueError(f"sampler.lookahead_frames={self.lookahead_frames}; wanted at least 0.")
+        if not 0 <= self.unheard_frames <= self.lookahead_frames:
+            raise ValueError(
+                f"sampler.unheard_frames={self.unheard_frames}; wanted 0 to lookahead_frames="
+                f"{self.lookahead_frames}: a frame that is given out has been heard."
+            )
 
 
 @dataclass(kw_only=True, slots=True)

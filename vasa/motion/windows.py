@@ -73,6 +73,7 @@ class MotionGenerator:
         sampler: str | None = None,
         window_frames: int | None = None,
         lookahead_frames: int | None = None,
+        unheard_frames: int | None = None,
     ) -> Iterator[Tensor]:
         """Raw motion of one clip, in chunks (t, E), t <= W; nothing is kept but one window and the K frames
         before it.
@@ -84,8 +85,9 @@ class MotionGenerator:
         new noise it draws: frames that are drawn again keep the noise that they had. guidance: strengths, 0
         of what is not named; or asked anew for every window. num_frames: how many frames to make (default:
         as many as there are features); beyond the features the model hears nothing, features beyond it are
-        ignored. steps, guidance, sampler, window_frames, lookahead_frames: see ``SamplerConfig``; default to
-        the checkpoint's. Shorter windows answer sooner and cost more.
+        ignored. steps, guidance, sampler, window_frames, lookahead_frames, unheard_frames: see
+        ``SamplerConfig``; default to the checkpoint's. Shorter windows answer sooner and cost more. Of an
+        iterator no more is asked than the next window waits for.
 
         Raises: ValueError; of guidance that is asked anew when its window is drawn.
         """
@@ -93,7 +95,7 @@ class MotionGenerator:
             raise ValueError(f"num_frames={num_frames}; wanted at least 1.")
         chunks = [features] if isinstance(features, Tensor) else features
         batched = (chunk[None] for chunk in chunks)
-        drawing = self._drawing(steps, guidance, sampler, window_frames, lookahead_frames)
+        drawing = self._drawing(steps, guidance, sampler, window_frames, lookahead_frames, unheard_frames)
         track = guidance if callable(guidance) else None
         return (m[0] for m in self._windows(batched, conditions, [generator], num_frames, drawing, track))
 
@@ -126,6 +128,7 @@ class MotionGenerator:
         sampler: str | None,
         window_frames: int | None,
         lookahead_frames: int | None,
+        unheard_frames: int | None = None,
     ) -> SamplerConfig:
         """The checkpoint's settings with what is asked for in their place, but for guidance that changes.
         Raises: ValueError.
@@ -146,6 +149,7 @@ class MotionGenerator:
             guidance=own.guidance if guidance is None or callable(guidance) else _strengths(guidance),
             window_frames=window_frames or own.window_frames,
             lookahead_frames=own.lookahead_frames if lookahead_frames is None else lookahead_frames,
+            unheard_frames=own.unheard_frames if unheard_frames is None else unheard_frames,
             neutral=own.neutral,
             baked=own.baked,
         )
@@ -210,21 +214,22 @@ class MotionGenerator:
     ) -> Iterator[tuple[Tensor, int, int]]:
         """(normalised audio (B, W, A), how many frames are sound, how many to give out) per window."""
         W = drawing.window_frames or self.config.window_frames
+        most = W - drawing.unheard_frames
         pending = torch.zeros(batch, 0, self.model.audio_dim, device=self.device)
         source, made, ended = iter(chunks), 0, False
         while num_frames is None or made < num_frames:
-            while pending.shape[1] < W and not ended:
+            while pending.shape[1] < most and not ended:
                 chunk = next(source, None)
                 if chunk is None:
                     ended = True
                 else:
                     pending = torch.cat([pending, self._checked(chunk, batch)], 1)
-            heard = min(pending.shape[1], W)
+            heard = min(pending.shape[1], most)
             left = heard if num_frames is None else num_frames - made
-            count = left if left < W else W - drawing.lookahead_frames
+            count = left if left < most else W - drawing.lookahead_frames
             if count == 0:
                 break
-            audio = pending[:, :W]
+            audio = pending[:, :most]
             if heard < W:
                 audio = torch.cat([audio, audio.new_zeros(batch, W - heard, audio.shape[2])], 1)
             yield audio, heard, count
