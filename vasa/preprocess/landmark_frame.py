@@ -39,9 +39,10 @@ OPENINGS: dict[int, tuple[tuple[Group, Group, Group, Group], ...]] = {
 face, 68 points having two on each lid whose mean is taken.
 """
 SHORTEST_PX = 1e-3
-TYPICAL_SIDE, TYPICAL_DOWN = 1.93, 0.63
+TYPICAL_SIDE, TYPICAL_DOWN = 1.97, 0.63
 """Of the way from eyes to mouth, on people who look ahead: the side of the square around brows, jaw and
-cheeks, and how far below the eyes it has its middle. For five points, whose own box ends at the mouth.
+cheeks, and how far below the eyes it has its middle. For five points, whose own box ends at the mouth. Five
+portraits by 68 points: 1.88 to 2.32, within a tenth of the way of that middle.
 """
 
 
