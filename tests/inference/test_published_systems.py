@@ -218,6 +218,7 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
         (["driving=no.pkl"], "no.pkl does not exist"),
         (["keypoints.smooth=0.1"], "keypoints.smooth is given, for sources that are videos"),
         (["keypoints.compat=upstream", "guidance.audio=1"], "keypoints.compat=upstream wants JoyVASA's"),
+        (["keypoints.driving_scale=3"], "keypoints.driving_scale is given, but no video or picture"),
         (["keypoints.compat=late"], "compat is 'late'; wanted one of none, upstream"),
     ],
 )
@@ -257,6 +258,10 @@ def test_an_animal_and_liveportrait_alone(infer, portrait, tmp_path, capsys):
     sound = sound_file(tmp_path / "speech.wav", 0.2)
     common = [f"checkpoint={run.output}", f"image={portrait}", "size=256", "batch_frames=1"]
     assert "has no motion model" in refused(infer, capsys, *common, f"audio={sound}", "output=x.mp4")
+    still = f"driving={write_template_file(tmp_path / 'one.pkl', 25, 1)}"
+    for one in (still, f"driving={portrait}"):
+        said = refused(infer, capsys, *common, one, "output=x.mp4")
+        assert "is one frame, but an animal moves as a driver moves" in said
     drawn = write_template_file(tmp_path / "t.pkl", 30, 4)
     infer([*common, f"driving={drawn}", "output=animal.mp4"])
     assert len(frames_of(Path("animal.mp4"))) == 3

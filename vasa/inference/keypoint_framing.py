@@ -22,18 +22,24 @@ RETARGETING = {"eyes": "eye_retargeting", "lips": "lip_retargeting"}
 
 
 def framed_portrait(
-    photo: np.ndarray, found: FoundFace, landmarks: FaceLandmarks, rules: RulesConfig, size: tuple[int, int]
+    photo: np.ndarray, found: FoundFace, landmarks: FaceLandmarks, rules: RulesConfig, size: int
 ) -> tuple[FoundFace, np.ndarray | None]:
     """A found face in the square that rules ask for, and its openings (3,), where they are told.
 
-    size: least and largest px of its picture. Where only a square is known of it, and no points, as of a
-    picture's middle, that is kept.
+    size: px of its picture; LivePortrait's is 512 whatever the photograph has. Where only a square is known
+    of the face, and no points, as of a picture's middle, that is kept. Raises: ValueError where rules ask for
+    another one.
     """
     if found.points is None:
-        return found, None
+        if rules.framing != RulesConfig().framing:
+            raise ValueError(
+                "keypoints.crop_scale, crop_vx, crop_vy or crop_rotate is given, but no points of the face "
+                "were found to frame it by; leave them out, or give a detector's file (detector.scrfd)."
+            )
+        return replace(found, crop=replace(found.crop, size=size)), None
     seen = landmarks.see(photo, found.points)
     frame = seen.frame.widened(rules.crop_scale, rules.crop_vx, rules.crop_vy)
-    crop = (frame if rules.crop_rotate else frame.level()).crop(*size)
+    crop = (frame if rules.crop_rotate else frame.level()).crop(size, size)
     return replace(found, crop=crop, found_by=f"{found.found_by}, {seen.seen_by} points"), seen.openings
 
 

@@ -188,7 +188,8 @@ class TalkingFace:
     ) -> Portrait:
         """Finds the face and encodes it, once.
 
-        size: largest side of the video in pixels; a smaller face keeps its own. known: where the face is, if
+        size: largest side of the video in pixels; a smaller face keeps its own, but not in a keypoint space,
+        whose frames do not come from the photograph's pixels. known: where the face is, if
         that need not be searched. keep_expression: share of the portrait's expression that is taken for how
         this face looks at rest and that movement is added to; at 0 movement replaces it. background: carried
         along as the face space renders it, or "plate": the portrait's own, the hole behind the person filled.
@@ -214,8 +215,7 @@ class TalkingFace:
         found = known or self.aligner.find(photo, self.face.size, size, allow_centre_crop)
         openings = None
         if isinstance(self.face, KeypointFace):
-            bounds = (self.face.size, size)
-            found, openings = framed_portrait(photo, found, self.landmarks, rules or RulesConfig(), bounds)
+            found, openings = framed_portrait(photo, found, self.landmarks, rules or RulesConfig(), size)
         picture = cut(photo, found.crop)
         pixels = torch.from_numpy(picture.copy()).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
         points = None
