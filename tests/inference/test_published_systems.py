@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from joyvasa_cases import template, tiny_model
+from landmark_files import write_landmarks
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -203,6 +204,19 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
         infer([*common, "list=jobs.csv", "out=videos"])
     made = sorted(path.name for path in Path("videos").glob("*.mp4"))
     assert len(made) == 2
+
+
+def test_a_picture_drives_and_landmarks_open_eyes(infer, joyvasa, portrait, tmp_path):
+    """Held as long as the sound; openings of landmarks from a file that is named reach the frames."""
+    sound = sound_file(tmp_path / "speech.wav", 0.12)
+    common = [f"checkpoint={joyvasa}", f"image={portrait}", f"audio={sound}", f"driving={portrait}"]
+    common += [f"landmarks.points203={write_landmarks(tmp_path / 'landmark.onnx', 203)}", "size=256"]
+    infer([*common, "batch_frames=1", "output=a.mp4"])
+    infer([*common, "batch_frames=1", "output=b.mp4", "keypoints.eye_retargeting=true"])
+    plain, opened = (frames_of(Path(name)).astype(int) for name in ("a.mp4", "b.mp4"))
+    assert plain.shape == opened.shape == (3, 256, 256, 3)
+    assert np.abs(plain - plain[:1]).max() <= 8 and np.abs(opened - plain).mean() > 0.01
+    assert "203 points" in Path("a.provenance.json").read_text()
 
 
 @pytest.mark.parametrize(
