@@ -92,6 +92,7 @@ def check_with_video(options: VideoOptions, asked: Asked) -> None:
 UNSAID = ("gaze_yaw", "gaze_pitch", "emotion", "blink_rate", "regions", "only", "keep_expression", "keep")
 """What a space of keypoints has no labels for: it was learned without any."""
 OF_SOURCE_VIDEOS = ("open_source_eyes", "smooth")
+OF_FILMED_DRIVERS = ("driving_scale", "driving_vx", "driving_vy")
 
 
 def check_space(options: VideoOptions, asked: Asked, keypoints: bool) -> None:
@@ -111,6 +112,8 @@ def check_space(options: VideoOptions, asked: Asked, keypoints: bool) -> None:
             OF_SOURCE_VIDEOS,
             "for sources that are videos, which keypoint spaces do not take here yet",
         )
+        if options.driving is None or options.driving.suffix == ".pkl":
+            _refuse_rules(options, OF_FILMED_DRIVERS, "but no video or picture of a face drives")
         return
     if options.driving is not None and options.driving.suffix == ".pkl":
         raise ValueError(

@@ -14,18 +14,19 @@ import torch
 from torch import Tensor
 
 from vasa.audio import check_waveform, frames_for, read_audio
-from vasa.face.keypoints.space import KeypointFace, to_raw
+from vasa.face.keypoints.space import KeypointFace
 from vasa.face.keypoints.template import ENDING as TEMPLATE_ENDING
-from vasa.face.keypoints.template import read_template, write_template
+from vasa.face.keypoints.template import write_template
 from vasa.inference.asked import Asked, asked_of
 from vasa.inference.combinations import check_space, check_with_video
 from vasa.inference.config import InferRun
 from vasa.inference.control_edits import edits_for
 from vasa.inference.demo import demo_portrait, demo_speech
-from vasa.inference.driving import motion_of, soundtrack
+from vasa.inference.driving import Sound, motion_of, soundtrack
 from vasa.inference.edits import Edit
 from vasa.inference.face_video import FaceVideo
 from vasa.inference.generation import Generation, Portrait
+from vasa.inference.keypoint_driving import has_frames, keypoint_motion
 from vasa.inference.keypoint_edit import keypoint_edits
 from vasa.inference.motion_files import CSV_ENDING, ENDING, MotionRecorder, SavedMotion, write_table
 from vasa.inference.noise import first_seed
@@ -38,11 +39,7 @@ from vasa.preprocess.align import whole_frame
 from vasa.records import AUDIO_HZ, VIDEO_FPS
 
 PICKLE_ENDING = ".motion" + TEMPLATE_ENDING
-CHUNK = 64
-"""Frames of a template that are handed on at a time."""
 Subject = Portrait | SourceVideo
-Sound = tuple[np.ndarray | None, int]
-"""What is heard, float32 (N,) or None, and its rate in Hz."""
 
 
 @dataclass(slots=True)
@@ -64,7 +61,7 @@ def heard(options: InferRun) -> Sound:
     """
     if options.audio is not None:
         return read_audio(options.audio)
-    if options.driving is not None and options.driving.suffix != TEMPLATE_ENDING:
+    if options.driving is not None and has_frames(options.driving):
         return soundtrack(options.driving)
     if options.driving is not None or options.motion is not None:
         return None, AUDIO_HZ
@@ -104,6 +101,7 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
             options.keep_expression,
             options.background,
             options.paste,
+            options.keypoints,
         )
     except ValueError as error:
         raise ValueError(f"image {str(path)!r}: {error}") from error
@@ -145,7 +143,7 @@ def _performed(
     edits += [] if recorder is None else [recorder]
     if other is not None:
         if isinstance(face.face, KeypointFace):
-            return _keypoints_from_file(other, options, face, face.face, portrait, distance, edits)
+            return _keypoints_from_file(other, options, face, face.face, portrait, distance, edits, sound)
         motion, num_frames, retarget, seed = _from_file(other, options, face, portrait, distance, seen)
         return face.perform(portrait, motion, num_frames, [retarget, *edits], seed, options.batch_frames)
     assert sound[0] is not None
@@ -173,25 +171,12 @@ def _keypoints_from_file(
     portrait: Portrait,
     distance: float,
     edits: list[Edit],
+    sound: Sound,
 ) -> Generation:
-    """A portrait in a keypoint space under a driving video, a motion template or a saved motion."""
-    reference, seed = None, options.seed
-    if path.suffix == TEMPLATE_ENDING:
-        template = to_raw(read_template(path))
-        motion, num_frames = iter(template.split(CHUNK)), len(template)
-    elif path.name.endswith(ENDING):
-        saved = SavedMotion.load(path, face.face_hash, space.layout.width)
-        motion, num_frames, reference, seed = saved.chunks(), len(saved.values), saved.portrait, saved.seed
-    else:
-        video = FaceVideo(path, face.aligner)
-        motion, num_frames = motion_of(video, space, face.device), len(video)
+    """A portrait in a keypoint space, moved by what a file holds."""
+    motion, num_frames, driver, seed = keypoint_motion(path, options, face, space, sound)
     move, finish = keypoint_edits(
-        space,
-        portrait.appearance,
-        options.keypoints,
-        pose=options.pose,
-        distance=distance,
-        reference=None if reference is None else reference.to(face.device),
+        space, portrait, options.keypoints, driver, pose=options.pose, distance=distance
     )
     return face.perform(portrait, motion, num_frames, [move, *edits, finish], seed, options.batch_frames)
 
