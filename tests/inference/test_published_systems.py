@@ -209,7 +209,7 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
         (["gaze_yaw=5"], "gaze_yaw is given, but this checkpoint's face space is of keypoints"),
         (["emotion=happy", "blink_rate=10"], "emotion and blink_rate are given"),
         (["fast=true"], "has no motion_fast.safetensors"),
-        (["keypoints.region=nose"], "region is 'nose'; wanted one of all, exp, pose, lip, eyes"),
+        (["keypoints.region=nose"], "region is 'nose'; wanted one of auto, all, exp, pose, lip, eyes"),
         (["keypoints.eye_retargeting=true"], "the source has no ratios"),
         (["driving=no.pkl"], "no.pkl does not exist"),
         (["keypoints.smooth=0.1"], "keypoints.smooth is given, for sources that are videos"),

@@ -14,6 +14,9 @@ from vasa.preprocess.align import FoundFace
 from vasa.preprocess.plate import Backdrop
 from vasa.records import VIDEO_FPS
 
+Sound = tuple[np.ndarray | None, int]
+"""What is heard, float32 (N,) or None, and its rate in Hz."""
+
 
 @dataclass(slots=True)
 class Portrait:

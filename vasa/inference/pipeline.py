@@ -36,7 +36,7 @@ from vasa.face.volumetric.personal_face import PersonalFace, with_person
 from vasa.inference.bundle import MOTION_FILE, STUDENT_FILE, read_bundle
 from vasa.inference.config import BACKGROUNDS
 from vasa.inference.controls import AUTO, Emotion, conditions
-from vasa.inference.edits import Edit
+from vasa.inference.edits import Edit, finite
 from vasa.inference.features import feature_chunks
 from vasa.inference.generation import Generation, Portrait
 from vasa.inference.joyvasa_source import JoyvasaSource
@@ -373,11 +373,7 @@ class TalkingFace:
                 chunk = chunk.to(self.device)
                 for edit in edits:
                     chunk = edit(chunk, made)
-                made += len(chunk)
-                if not bool(chunk.isfinite().all()):
-                    raise FloatingPointError(
-                        "the motion has values that are not finite; no frame is made of them."
-                    )
+                made += len(finite(chunk))
                 timings["motion_s"] += time.perf_counter() - started
             yield chunk
 
