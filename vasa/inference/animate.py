@@ -205,7 +205,7 @@ class Animator:
         """Who is shown, and whether that was made ready just now."""
         if job.pose_from is not None or job.expression_from is not None:
             config = replace(config, keep_expression=0.0)  # a driver's takes its place
-        names = ("size", "allow_centre_crop", "keep_expression", "background", "paste")
+        names = ("size", "allow_centre_crop", "keep_expression", "background", "paste", "face_box")
         key = {name: getattr(config, name) for name in names}
         key |= {"image": _identity(config.image) or config.seed, "framed": job.framed, "learned": job.learned}
         if self._last is not None and self._last[0] == key:

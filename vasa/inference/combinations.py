@@ -12,7 +12,7 @@ from vasa.inference.config import RegionFiles, VideoOptions
 
 GENERATED = ("steps", "guidance")
 """What only a motion model that generates can heed."""
-OF_FRAMING = ("paste", "background", "allow_centre_crop")
+OF_FRAMING = ("paste", "background", "allow_centre_crop", "face_box")
 """What says how a photograph is cut and shown."""
 PHOTOGRAPHS = ("driving", "motion", "regions", "only", *OF_FRAMING, "keep_expression", "pose")
 """What goes with a photograph alone, not with a video whose lips are exchanged."""
@@ -45,6 +45,8 @@ def check_together(options: VideoOptions) -> None:
             f"{_and(unheard)} {_is(unheard)} given with {other}={getattr(options, other or '')}, where no "
             f"motion is generated; leave {_it(unheard)} out."
         )
+    if options.face_box is not None and options.image is None:
+        raise ValueError(f"face_box={options.face_box} comes without an image; give one, or leave it out.")
     regions: dict[str, Any] = options.regions.as_dict()
     dropped = {
         "all": [],

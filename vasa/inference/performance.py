@@ -103,6 +103,7 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
             options.keep_expression,
             options.background,
             options.paste,
+            options.box,
         )
     except ValueError as error:
         raise ValueError(f"image {str(path)!r}: {error}") from error

@@ -38,6 +38,7 @@ from vasa.inference.config import BACKGROUNDS
 from vasa.inference.controls import AUTO, Emotion, conditions
 from vasa.inference.edits import Edit, finite
 from vasa.inference.features import feature_chunks
+from vasa.inference.framing import Box, middle, named_square
 from vasa.inference.generation import Generation, Portrait
 from vasa.inference.joyvasa_source import JoyvasaSource
 from vasa.inference.keypoint_edit import keypoint_edits
@@ -170,6 +171,7 @@ class TalkingFace:
         keep_expression: float = 1.0,
         background: str = "carried",
         paste: bool = False,
+        face_box: Box | None = None,
     ) -> Portrait:
         """Finds the face and encodes it, once.
 
@@ -177,7 +179,8 @@ class TalkingFace:
         that need not be searched. keep_expression: share of the portrait's expression that is taken for how
         this face looks at rest and that movement is added to; at 0 movement replaces it. background: carried
         along as the face space renders it, or "plate": the portrait's own, the hole behind the person filled.
-        paste: frames are put back into the whole photograph.
+        paste: frames are put back into the whole photograph. face_box: the square that shows the face; an
+        animal's is the picture's middle without one.
 
         Raises: FileNotFoundError, ValueError (not a picture, no face in it).
         """
@@ -195,7 +198,9 @@ class TalkingFace:
         person = self.person if self.person is not None and self.person.is_portrait(photo) else None
         if person is not None:
             known = whole_frame(photo, size)
-        found = known or self.aligner.find(photo, self.face.size, size, allow_centre_crop)
+        if known is not None and face_box is not None:
+            raise ValueError("face_box is given for a picture that is framed already; leave it out.")
+        found = known or self._found(photo, size, allow_centre_crop, face_box)
         picture = cut(photo, found.crop)
         pixels = torch.from_numpy(picture.copy()).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
         points = None
@@ -212,6 +217,15 @@ class TalkingFace:
             appearance, surround = self.face.hold_edges(appearance), Surround.of(photo, found.crop)
         seconds = time.perf_counter() - started
         return Portrait(picture, found, appearance, motion, seconds, backdrop, surround)
+
+    def _found(
+        self, photo: np.ndarray, size: int, allow_centre_crop: bool, face_box: Box | None
+    ) -> FoundFace:
+        if face_box is not None:
+            return named_square(photo, face_box, self.aligner, self.face.size, size)
+        if isinstance(self.face, KeypointFace) and self.face.species != "human":
+            return middle(photo, self.face.size, size)
+        return self.aligner.find(photo, self.face.size, size, allow_centre_crop)
 
     def generate(
         self,
