@@ -12,12 +12,13 @@ import pytest
 import soundfile
 import torch
 from joyvasa_cases import template, tiny_model
+from keypoint_cases import NARROW, made_up
 from PIL import Image
 from safetensors.torch import load_file
 
 from vasa.checkpoint import CheckpointError
 from vasa.face.keypoints.config import RulesConfig
-from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS, KeypointNetworks
+from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS
 from vasa.inference.animate import Animator, load_face
 from vasa.inference.config import InferRun, PublishedRun
 from vasa.inference.demo import demo_portrait
@@ -27,21 +28,6 @@ from vasa.pretrained.registry import FrozenNetwork
 from vasa.pretrained.systems import parts_of
 from vasa.safe_pickle import load_arrays
 from vasa.video import VideoReader, VideoWriter
-
-NARROW = 8
-
-
-def made_up(species):
-    """Keypoint networks whose keypoints and scale are in a face's range."""
-    torch.manual_seed(0)
-    networks = KeypointNetworks(species, NARROW).eval()
-    heads = networks.motion.detector
-    with torch.no_grad():
-        heads.fc_scale.weight.mul_(0.1)
-        heads.fc_scale.bias.fill_(1.3)
-        heads.fc_exp.weight.mul_(0.1)
-        heads.fc_kp.bias.uniform_(-0.7, 0.7)
-    return networks
 
 
 def write_files(folder, system="joyvasa", species="human"):
