@@ -1,16 +1,20 @@
 """A video as the source in a keypoint space: LivePortrait's rules reach what is shown, the rest is kept."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from keypoint_cases import made_up
+from landmark_files import write_landmarks
+from PIL import Image
 from test_source_video import Middle
 
 from vasa.face.keypoints.animation import LIP_POINTS, Animator
 from vasa.face.keypoints.config import RulesConfig
+from vasa.face.keypoints.resting import resting_expression
 from vasa.face.keypoints.space import KeypointFace, from_raw, to_raw
 from vasa.inference.animate import animate
 from vasa.inference.asked import asked_of
@@ -21,10 +25,19 @@ from vasa.inference.motion_files import SavedMotion
 from vasa.inference.performance import performance, subject
 from vasa.inference.pipeline import TalkingFace
 from vasa.motion.config import SamplerConfig
+from vasa.preprocess.face_landmarks import FaceLandmarks
+from vasa.pretrained.dense_landmarks import Landmarks203
 from vasa.records import AUDIO_HZ
 from vasa.video import VideoReader, VideoWriter
 
 PLAIN = {"stitching": False}
+
+
+class Square(Middle):
+    """Knows the square of a face and not its points, by which it would be framed."""
+
+    def find(self, *given, **options):
+        return replace(super().find(*given, **options), points=None)
 
 
 class Speaker:
@@ -60,17 +73,18 @@ def face(space, talking_face, monkeypatch):
 
     monkeypatch.setattr(space, "render", render)
     known = {"folder": "stand-in", "encoders_sha256": "of these"}
-    face = TalkingFace(space, Speaker(space.layout), talking_face.speech, Middle(), "cpu", known)
+    face = TalkingFace(space, Speaker(space.layout), talking_face.speech, Square(), "cpu", known)
     return SimpleNamespace(talking=face, shown=shown)
 
 
-def film(path, count, seed=0, dark=()):
+def film(path, count, seed=0, dark=(), bluer=0.0):
     """Noise of 80 x 90 pixels that changes slowly; Middle finds a face where it is not dark."""
     rng = np.random.default_rng(seed)
     start, end = rng.integers(60, 256, (2, 10, 9, 3))
     with VideoWriter(path, 80, 90, crf=1) as writer:
         for n in range(count):
             frame = np.kron(start + (end - start) * n / count, np.ones((8, 10, 1)))
+            frame[..., 2] *= 1 - bluer * (count - n) / count
             writer.write((frame * (0.05 if n in dark else 1)).astype(np.uint8))
     return path
 
@@ -86,11 +100,14 @@ def driving(tmp_path):
 
 
 def read(space, path):
-    """Canonical keypoints and motion of every frame of a film, in the square that Middle names."""
+    """Canonical keypoints and motion of every frame of a film, or of a picture, in the square that Middle
+    names.
+    """
     from vasa.inference.driving import as_tensor
     from vasa.preprocess.crop import Crop, cut
 
-    pictures = [cut(frame, Crop(40.0, 40.0, 64.0, 256)) for frame in VideoReader(path)]
+    frames = [np.asarray(Image.open(path))] if path.suffix == ".png" else VideoReader(path)
+    pictures = [cut(frame, Crop(40.0, 40.0, 64.0, 256)) for frame in frames]
     with torch.inference_mode():
         return space.read(as_tensor(np.stack(pictures), torch.device("cpu")))
 
@@ -181,6 +198,53 @@ def test_the_head_follows_the_sound_where_that_is_asked(face, space, clip):
     assert (poses["all"] - own[:5, :3])[1:].norm(dim=1).min() > 0.5 * moved.min()
 
 
+def test_one_picture_is_held_over_the_clip_whose_head_stays(face, space, clip, driving, tmp_path):
+    Image.fromarray(next(iter(VideoReader(driving)))).save(tmp_path / "p.png")
+    rules = RulesConfig(smooth=0.0, **PLAIN)
+    frames, _, motion, _ = made(face, image=clip, driving=tmp_path / "p.png", keypoints=rules)
+    canonical, own = read(space, clip)
+    assert len(frames) == 6
+    alone = Animator(rules, canonical, own, space.retargeting, lip_rest=resting_expression())
+    wanted = alone.keypoints(read(space, tmp_path / "p.png")[1])
+    shown = from_raw(motion).keypoints(canonical)
+    torch.testing.assert_close(shown, wanted, atol=2e-3, rtol=0)  # a picture that was pressed once more
+    turned = made(face, image=clip, driving=tmp_path / "p.png", keypoints=rules, head_yaw=8.0)[2]
+    degrees = np.degrees((turned - motion)[:, 0].numpy())
+    np.testing.assert_allclose(degrees, 8.0, atol=0.1)
+
+
+def test_eyes_are_held_open_by_what_landmarks_tell(face, space, driving, tmp_path):
+    """By a network that sees eyes as open as the picture is blue."""
+    clip = film(tmp_path / "bluer.mp4", 6, bluer=0.5)
+    common = {"image": clip, "driving": driving, "pose": "absolute"}
+    opened = RulesConfig(open_source_eyes=True, **PLAIN)
+    with pytest.raises(ValueError, match="the source has no ratios of its eyes and lips: five points"):
+        made(face, **common, keypoints=opened)
+    network = Landmarks203(write_landmarks(tmp_path / "203.onnx", 203))
+    face.talking.landmarks = FaceLandmarks({203: network})
+    plain = made(face, **common, keypoints=RulesConfig(**PLAIN))[1]
+    _, keypoints, _, _ = made(face, **common, keypoints=opened)
+    canonical, own = read(space, clip)
+    source = own.keypoints(canonical)[:4]
+    told = subject(InferRun(size=256, **common, keypoints=opened), face.talking, None)
+    eyes = told.own(space, face.talking.device, openings=True)[1].eyes
+    wanted = eyes[:1].mean(1, keepdim=True)
+    assert float(wanted) > 0.18 and float(eyes.diff(dim=0).abs().max()) > 0.01
+    offsets = space.retargeting.of_eyes(source, eyes[:4], wanted.expand(4, -1))
+    torch.testing.assert_close(keypoints - plain, offsets, atol=2e-4, rtol=0)
+
+
+def test_frames_are_framed_by_the_rule_of_portraits(face, clip):
+    face.talking.aligner = Middle()
+    sides = []
+    for scale in (2.3, 3.0):
+        run = InferRun(image=clip, size=512, keypoints=RulesConfig(crop_scale=scale))
+        opened = subject(run, face.talking, None)
+        sides.append(opened.video.crop(0, 256, 512).side)
+        assert opened.portrait.found.crop == opened.video.crop(0, 256, 512)
+    assert sides[1] / sides[0] == pytest.approx(3.0 / 2.3)
+
+
 def test_turns_and_distance_reach_a_driven_video(face, clip, driving):
     common = {"image": clip, "driving": driving, "keypoints": RulesConfig(smooth=0.0, **PLAIN)}
     plain = made(face, **common)[2]
@@ -209,7 +273,7 @@ def test_where_the_face_is_lost_the_frame_is_as_it_was(face, tmp_path):
         ({"distance": 1.2, "driving": "d.mp4", "keypoints": {"region": "exp"}}, "the head is kept"),
         ({"keypoints": {"friendly": False}}, "keypoints.friendly is given, but image 'v.mp4' is a video"),
         ({"keypoints": {"compat": "upstream"}}, "keypoints.compat is given, but image 'v.mp4' is a video"),
-        ({"keypoints": {"open_source_eyes": True}}, "want the openings of eyes and lips"),
+        ({"keypoints": {"crop_rotate": False}}, "keypoints.crop_rotate is given, but image 'v.mp4' is a"),
         ({"keep": "head"}, "keep is given, but this checkpoint's face space is of keypoints"),
     ],
 )

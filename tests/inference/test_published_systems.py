@@ -81,6 +81,8 @@ def portrait(tmp_path_factory):
 @pytest.fixture
 def infer(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in ("VASA_CACHE", "TORCH_HOME", "HOME"):  # where landmark networks might lie
+        monkeypatch.setenv(name, str(tmp_path / "nobody"))
     return runpy.run_path(str(root / "scripts" / "infer.py"))["run"]
 
 
@@ -196,7 +198,9 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
         (["emotion=happy", "blink_rate=10"], "emotion and blink_rate are given"),
         (["fast=true"], "has no motion_fast.safetensors"),
         (["keypoints.region=nose"], "region is 'nose'; wanted one of auto, all, exp, pose, lip, eyes"),
-        (["keypoints.eye_retargeting=true"], "the source has no ratios"),
+        (["keypoints.eye_retargeting=true"], "motion made of sound does not tell openings"),
+        (["keypoints.close_lips=true"], "the source has no ratios of its eyes and lips: five points"),
+        (["landmarks.points203=no.onnx"], "landmarks.points203='no.onnx' does not exist; get landmark.onnx"),
         (["driving=no.pkl"], "no.pkl does not exist"),
         (["keypoints.smooth=0.1"], "keypoints.smooth is given, for sources that are videos"),
         (["keypoints.compat=upstream", "guidance.audio=1"], "keypoints.compat=upstream wants JoyVASA's"),
@@ -218,6 +222,8 @@ def test_rules_are_refused_by_other_spaces(infer, tiny_runs, portrait, tmp_path,
     common = (f"checkpoint={tiny}", f"image={portrait}", "seconds=0.2", "size=64", "allow_centre_crop=true")
     said = refused(infer, capsys, *common, "keypoints.multiplier=2")
     assert "keypoints.multiplier is given, but this checkpoint's face space is not of keypoints" in said
+    said = refused(infer, capsys, *common, "landmarks.points106=a.onnx")
+    assert "landmarks are named, but the face space of checkpoint" in said
     said = refused(infer, capsys, *common, "save_template=true")
     assert "save_template writes motion of keypoints" in said
     drawn = write_template_file(tmp_path / "t.pkl", 25)

@@ -125,7 +125,7 @@ def load_face(config: InferRun) -> TalkingFace:
     """The checkpoint of a run, on its device and threads."""
     torch.set_num_threads(config.threads)
     return TalkingFace.from_pretrained(
-        config.checkpoint, config.device, config.detector, config.matte, config.fast
+        config.checkpoint, config.device, config.detector, config.matte, config.fast, config.landmarks
     )
 
 
@@ -207,6 +207,7 @@ class Animator:
             config = replace(config, keep_expression=0.0)  # a driver's takes its place
         names = ("size", "allow_centre_crop", "keep_expression", "background", "paste", "face_box")
         key = {name: getattr(config, name) for name in names}
+        key["framing"] = config.keypoints.framing
         key |= {"image": _identity(config.image) or config.seed, "framed": job.framed, "learned": job.learned}
         if self._last is not None and self._last[0] == key:
             return self._last[1], False

@@ -91,12 +91,6 @@ def check_with_keypoint_video(options: VideoOptions, asked: Asked, species: str)
     speaks, rules = options.driving is None and options.motion is None, options.keypoints
     _check_is_of_videos(options, (*OF_FRAMING, *(("pose",) if speaks else ())))
     _refuse_rules(options, OF_PHOTOGRAPHS, f"but image {str(options.image)!r} is a video, which has no such")
-    _refuse_rules(
-        options,
-        OF_RATIOS,
-        "which want the openings of eyes and lips in every frame of a video; no landmarks that show them are "
-        "read here",
-    )
     if moves_head(rules.region) and not (speaks and rules.region == "auto"):
         return
     idle = _idle(options, asked, OF_KEPT["head"])
@@ -126,8 +120,7 @@ def _check_is_of_videos(options: VideoOptions, names: tuple[str, ...]) -> None:
 UNSAID = ("gaze_yaw", "gaze_pitch", "emotion", "blink_rate", "regions", "only", "keep_expression", "keep")
 """What a space of keypoints has no labels for: it was learned without any."""
 OF_SOURCE_VIDEOS = ("open_source_eyes", "smooth")
-OF_PHOTOGRAPHS = ("friendly", "compat")
-OF_RATIOS = ("open_source_eyes", "eye_retargeting", "lip_retargeting", "close_lips")
+OF_PHOTOGRAPHS = ("friendly", "compat", "crop_rotate")
 
 
 def check_space(options: VideoOptions, asked: Asked, keypoints: bool, is_video: bool = False) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vasa.face.keypoints.config import RulesConfig
-from vasa.pretrained.config import DetectorConfig, MatteConfig
+from vasa.pretrained.config import DenseLandmarksConfig, DetectorConfig, MatteConfig
 
 POSES = ("relative", "absolute")
 BACKGROUNDS = ("carried", "plate")
@@ -215,6 +215,7 @@ class InferRun(VideoOptions):
     fast: bool = False  # the motion model's student of few evaluations makes the motion, where there is one
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     matte: MatteConfig = field(default_factory=MatteConfig)
+    landmarks: DenseLandmarksConfig = field(default_factory=DenseLandmarksConfig)  # of keypoint spaces
 
     # Many videos: CSV or JSON lines, a row for each, whose columns are options of one video. What is given
     # beside the list holds for every row that does not say otherwise.

@@ -14,15 +14,13 @@ from vasa.preprocess.align import FoundFace
 from vasa.preprocess.plate import Backdrop
 from vasa.records import VIDEO_FPS
 
-Sound = tuple[np.ndarray | None, int]
-"""What is heard, float32 (N,) or None, and its rate in Hz."""
-
 
 @dataclass(slots=True)
 class Portrait:
     """A portrait made ready once, for any number of videos. picture: its crop, uint8 (H, H, 3). motion:
     (1, E), its own. backdrop: what frames are laid over; None: they stay as rendered. surround: the larger
-    picture that they are put back into; None: none.
+    picture that they are put back into; None: none. openings: (3,), of its eyes and lips, where landmarks
+    that tell them were seen.
     """
 
     picture: np.ndarray
@@ -32,6 +30,7 @@ class Portrait:
     seconds: float
     backdrop: Backdrop | None = None
     surround: Surround | None = None
+    openings: np.ndarray | None = None
 
 
 @dataclass(slots=True)

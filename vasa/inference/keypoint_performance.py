@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vasa.audio import check_waveform, frames_for
-from vasa.face.keypoints.space import KeypointFace, to_raw
+from vasa.face.keypoints.space import KeypointFace
 from vasa.inference.asked import Asked
 from vasa.inference.combinations import moves_head
 from vasa.inference.config import InferRun
 from vasa.inference.control_edits import edits_for
-from vasa.inference.driving import motion_of
+from vasa.inference.driving import Sound
 from vasa.inference.edits import Edit
-from vasa.inference.face_video import FaceVideo
-from vasa.inference.generation import Generation, Portrait, Sound
-from vasa.inference.keypoint_edit import keypoint_edits
-from vasa.inference.keypoint_video import Driver, KeypointVideo, follow
-from vasa.inference.motion_files import ENDING, MotionRecorder, SavedMotion
-from vasa.inference.motion_template import ENDING as TEMPLATE_ENDING
-from vasa.inference.motion_template import read_template
+from vasa.inference.generation import Generation, Portrait
+from vasa.inference.keypoint_driving import Motion, keypoint_motion
+from vasa.inference.keypoint_edit import Driver, keypoint_edits
+from vasa.inference.keypoint_video import KeypointVideo, follow
+from vasa.inference.motion_files import MotionRecorder
 from vasa.inference.noise import first_seed
 from vasa.inference.pipeline import TalkingFace
-
-CHUNK = 64
-"""Frames of a template that are handed on at a time."""
 
 
 def keypoints_from_file(
@@ -38,33 +35,14 @@ def keypoints_from_file(
     portrait: Portrait,
     distance: float,
     edits: list[Edit],
+    sound: Sound,
 ) -> Generation:
-    """A portrait in a keypoint space under a driving video, a motion template or a saved motion."""
-    driver = _driver(path, options, face, space)
+    """A portrait in a keypoint space, moved by what a file holds."""
+    motion, num_frames, driver, seed = keypoint_motion(path, options, face, space, sound)
     move, finish = keypoint_edits(
-        space,
-        portrait.appearance,
-        options.keypoints,
-        pose=options.pose,
-        distance=distance,
-        reference=driver.reference,
+        space, portrait, options.keypoints, driver, pose=options.pose, distance=distance
     )
-    return face.perform(
-        portrait, driver.motion, driver.num_frames, [move, *edits, finish], driver.seed, options.batch_frames
-    )
-
-
-def _driver(path: Path, options: InferRun, face: TalkingFace, space: KeypointFace) -> Driver:
-    """The motion of a driving video, a motion template or a saved motion."""
-    if path.suffix == TEMPLATE_ENDING:
-        template = to_raw(read_template(path))
-        return Driver(iter(template.split(CHUNK)), len(template), seed=options.seed)
-    if path.name.endswith(ENDING):
-        saved = SavedMotion.load(path, face.face_hash, space.layout.width)
-        reference = saved.portrait.to(face.device)
-        return Driver(saved.chunks(), len(saved.values), reference, saved.seed)
-    video = FaceVideo(path, face.aligner)
-    return Driver(motion_of(video, space, face.device), len(video), seed=options.seed)
+    return face.perform(portrait, motion, num_frames, [move, *edits, finish], seed, options.batch_frames)
 
 
 def followed(
@@ -79,27 +57,44 @@ def followed(
     space, other, rules = face.face, options.driving or options.motion, options.keypoints
     assert isinstance(space, KeypointFace)
     if other is not None:
-        driver = _driver(other, options, face, space)
+        motion, num_frames, driver, seed = keypoint_motion(other, options, face, space, sound)
     else:
-        driver = _spoken(options, asked, face, sound)
+        motion, num_frames, driver, seed = _spoken(options, asked, face, sound)
         rules = replace(rules, region="lip" if rules.region == "auto" else rules.region)
     edits: list[Edit] = []
     if moves_head(rules.region):
-        edits = edits_for(options, asked, space, _start(driver, source.portrait))
-    nearer = -asked.at("distance", 0, driver.num_frames).log()
-    return follow(face, space, source, driver, rules, nearer, options.pose, edits, recorder)
+        motion, start = _started(motion, driver, source.portrait)
+        edits = edits_for(options, asked, space, start)
+    return follow(
+        face,
+        space,
+        source,
+        motion,
+        num_frames,
+        driver,
+        rules,
+        asked=asked,
+        pose=options.pose,
+        edits=edits,
+        recorder=recorder,
+        seed=seed,
+    )
 
 
 @torch.inference_mode()
-def _start(driver: Driver, portrait: Portrait) -> Portrait:
-    """Where the driver's head starts from, in a portrait's place."""
+def _started(
+    motion: Iterator[Tensor], driver: Driver, portrait: Portrait
+) -> tuple[Iterator[Tensor], Portrait]:
+    """The driver's motion, and where its head starts from, in the portrait's place."""
+    if driver.alone:
+        return motion, portrait
     if driver.reference is None:
-        first = next(driver.motion)
-        driver.motion, driver.reference = chain([first], driver.motion), first[:1].clone()
-    return replace(portrait, motion=driver.reference)
+        first = next(motion)
+        motion, driver.reference = chain([first], motion), first[:1].clone()
+    return motion, replace(portrait, motion=driver.reference)
 
 
-def _spoken(options: InferRun, asked: Asked, face: TalkingFace, sound: Sound) -> Driver:
+def _spoken(options: InferRun, asked: Asked, face: TalkingFace, sound: Sound) -> Motion:
     """The motion of a sound."""
     waveform, rate_hz = sound
     assert waveform is not None
@@ -107,4 +102,4 @@ def _spoken(options: InferRun, asked: Asked, face: TalkingFace, sound: Sound) ->
     wanted = asked.conditions(face.motion.config.sampler.neutral)
     motion = face.speak(samples, rate_hz, wanted, asked.seed, options.steps, asked.guidance)
     num_frames = frames_for(len(samples), rate_hz)
-    return Driver(motion, num_frames, seed=first_seed(asked.seed), is_sound=True)
+    return motion, num_frames, Driver("motion made of sound", sound=True), first_seed(asked.seed)

@@ -20,12 +20,15 @@ from torch import Tensor
 from vasa.device import fast_precision
 from vasa.face.keypoints.animation import Animator, KeypointMotion
 from vasa.face.keypoints.config import RulesConfig
+from vasa.face.keypoints.resting import resting_expression
 from vasa.face.keypoints.space import KeypointFace, from_raw, to_raw
+from vasa.inference.asked import Asked
 from vasa.inference.driving import as_tensor
 from vasa.inference.edits import Edit, finite
 from vasa.inference.face_video import FaceVideo
 from vasa.inference.generation import Generation, Portrait
-from vasa.inference.keypoint_edit import as_motion
+from vasa.inference.keypoint_edit import Driver, as_motion
+from vasa.inference.keypoint_framing import DriverFraming, DriverOpenings, check_openings, wants_openings
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.source_frames import even, looked_through, put_back, strengths, swinging, swung
 from vasa.preprocess.crop import cut
@@ -41,69 +44,80 @@ class KeypointVideo:
     video: FaceVideo
     portrait: Portrait
     size: int
+    framing: DriverFraming
     _own: tuple[Tensor, KeypointMotion] | None = None
 
     @classmethod
-    def open(cls, path: Path, face: TalkingFace, size: int) -> KeypointVideo:
+    def open(cls, path: Path, face: TalkingFace, size: int, rules: RulesConfig) -> KeypointVideo:
         """Looks through a video. Raises: FileNotFoundError; ValueError where it shows no face."""
-        return cls(*looked_through(path, face, size), size)
+        framing = DriverFraming(face.landmarks, rules, is_source=True)
+        return cls(*looked_through(path, face, size, framing.square), size, framing)
 
-    def own(self, space: KeypointFace, device: torch.device) -> tuple[Tensor, KeypointMotion]:
-        """Canonical keypoints (T, 21, 3) and motion of its frames, each in its own square; where the face is
-        not seen, those of the nearest frame that shows it. Read once.
+    def own(
+        self, space: KeypointFace, device: torch.device, openings: bool = False
+    ) -> tuple[Tensor, KeypointMotion]:
+        """Canonical keypoints (T, 21, 3) and motion of its frames, each in its own square, with ``openings``
+        of eyes and lips; where the face is not seen, those of the nearest frame that shows it. Read once.
         """
-        if self._own is None:
-            parts = [self._read(start, space, device) for start in range(0, len(self.video), READ_AT_ONCE)]
+        if self._own is None or (openings and self._own[1].eyes is None):
+            told = DriverOpenings(self.framing) if openings else None
+            starts = range(0, len(self.video), READ_AT_ONCE)
+            parts = [self._read(start, space, device, told) for start in starts]
             missing = distance_transform_edt(~self.video.seen, return_distances=False, return_indices=True)
             held = torch.from_numpy(missing[0].astype(np.int64)).to(device)
             canonical = torch.cat([part[0] for part in parts])[held]
             self._own = canonical, KeypointMotion.joined([part[1] for part in parts])[held]
         return self._own
 
-    def _read(self, start: int, space: KeypointFace, device: torch.device) -> tuple[Tensor, KeypointMotion]:
+    def _read(
+        self, start: int, space: KeypointFace, device: torch.device, told: DriverOpenings | None
+    ) -> tuple[Tensor, KeypointMotion]:
+        pictures, openings = [], []
         stop = min(start + READ_AT_ONCE, len(self.video))
-        frames = enumerate(self.video.frames(start, stop), start)
-        pictures = [cut(frame, self.video.crop(n, space.size, self.size)) for n, frame in frames]
-        return space.read(as_tensor(np.stack(pictures), device))
-
-
-@dataclass(slots=True)
-class Driver:
-    """What a source video follows. motion: raw, chunks (t, 69) of ``num_frames``. reference (1, 69): what
-    relative motion is measured from; None: its first frame. is_sound: it was made of sound, so lips count as
-    they are.
-    """
-
-    motion: Iterator[Tensor]
-    num_frames: int
-    reference: Tensor | None = None
-    seed: int = 0
-    is_sound: bool = False
+        for number, frame in enumerate(self.video.frames(start, stop), start):
+            crop = self.video.crop(number, space.size, self.size)
+            pictures.append(cut(frame, crop))
+            if told is not None:
+                openings.append(told.of_frame(frame, crop))
+        canonical, motion = space.read(as_tensor(np.stack(pictures), device))
+        if openings:
+            ratios = torch.from_numpy(np.stack(openings)).to(canonical)
+            motion.eyes, motion.lips = ratios[:, :2], ratios[:, 2:]
+        return canonical, motion
 
 
 def follow(
     face: TalkingFace,
     space: KeypointFace,
     source: KeypointVideo,
+    motion: Iterator[Tensor],
+    num_frames: int,
     driver: Driver,
     rules: RulesConfig,
-    nearer: Tensor,
+    *,
+    asked: Asked,
     pose: str = "relative",
     edits: Sequence[Edit] = (),
     recorder: Edit | None = None,
+    seed: int = 0,
 ) -> Generation:
-    """A source video that follows: frames of its own height and width. Motion made of sound that is longer
-    than it meets it back and forth; else the shorter of the two ends it.
+    """A source video that follows raw motion (t, 69): frames of its own height and width. Motion made of
+    sound that is longer than it meets it back and forth, one picture is held; else the shorter of the two
+    ends it.
 
-    nearer (T,): added to log scale. edits: of the driver's motion, before it is the video's. recorder: sees
-    the motion that is shown, before stitching.
+    asked: whose distance is kept. edits: of the driver's motion, before it is the video's; where one picture
+    drives, which moves no head, of the video's own. recorder: sees what is shown, before stitching.
+    Raises: ValueError where rules want openings of eyes or lips that are not known.
     """
-    num_frames = driver.num_frames if driver.is_sound else min(driver.num_frames, len(source.video))
+    tells = source.framing.landmarks.tells_openings
+    check_openings(rules, space.species, pose == "relative", tells, driver.name, driver.tells)
+    length = len(source.video)
+    num_frames = num_frames if driver.sound else length if driver.alone else min(num_frames, length)
     timings = {"portrait_s": source.portrait.seconds, "motion_s": 0.0, "render_s": 0.0}
     shape = even(next(source.video.frames(0, 1))).shape[:2]
-    film = _Film(face, space, source, rules, pose == "relative", timings)
-    frames = film.frames(driver, num_frames, nearer, edits, recorder)
-    return Generation(source.portrait, num_frames, driver.seed, timings, (shape[0], shape[1]), frames)
+    film = _Film(face, space, source, driver, rules, pose == "relative", edits, timings)
+    frames = film.frames(motion, -asked.at("distance", 0, num_frames).log(), recorder)
+    return Generation(source.portrait, num_frames, seed, timings, (shape[0], shape[1]), frames)
 
 
 @dataclass(slots=True)
@@ -111,39 +125,38 @@ class _Film:
     face: TalkingFace
     space: KeypointFace
     source: KeypointVideo
+    driver: Driver
     rules: RulesConfig
     relative: bool
+    edits: Sequence[Edit]
     timings: dict[str, float]
 
-    def frames(
-        self,
-        driver: Driver,
-        num_frames: int,
-        nearer: Tensor,
-        edits: Sequence[Edit],
-        recorder: Edit | None,
-    ) -> Iterator[np.ndarray]:
-        started, video = time.perf_counter(), self.source.video
+    def frames(self, motion: Iterator[Tensor], nearer: Tensor, recorder: Edit | None) -> Iterator[np.ndarray]:
+        """nearer (T,): added to log scale."""
+        started, video, num_frames = time.perf_counter(), self.source.video, len(nearer)
         with torch.inference_mode():
-            first, driving = self._driven(driver, num_frames, edits)
-            motion = self._moved(driving, first, driver.is_sound, nearer, recorder)
+            first, driving = self._driven(motion, num_frames)
+            shown = self._moved(driving, first, nearer, recorder)
         self.timings["motion_s"] += time.perf_counter() - started
         strength = strengths(video.seen)
         for place, (number, frame) in enumerate(swinging(video, num_frames)):
             started = time.perf_counter()
             whole = even(frame)
             if strength[number] > 0:
-                whole = self._frame(whole, number, motion[place : place + 1], strength[number])
+                whole = self._frame(whole, number, shown[place : place + 1], strength[number])
             self.timings["render_s"] += time.perf_counter() - started
             yield whole
 
-    def _driven(self, driver: Driver, num_frames: int, edits: Sequence[Edit]) -> tuple[Tensor, Tensor]:
+    def _driven(self, motion: Iterator[Tensor], num_frames: int) -> tuple[Tensor, Tensor]:
         """What motion is measured from (1, 69), and all of the driver's (num_frames, 69)."""
-        chunks, made, first = [], 0, driver.reference
-        for chunk in driver.motion:
+        chunks, made, first = [], 0, self.driver.reference
+        if self.driver.alone:
+            only = finite(next(motion)[:1].to(self.face.device))
+            return only, only.expand(num_frames, -1)
+        for chunk in motion:
             chunk = chunk.to(self.face.device)
             first = chunk[:1].clone() if first is None else first.to(chunk)
-            for edit in edits:
+            for edit in self.edits:
                 chunk = edit(chunk, made)
             chunks.append(finite(chunk))
             made += len(chunk)
@@ -152,11 +165,10 @@ class _Film:
         assert first is not None
         return first, torch.cat(chunks)[:num_frames]
 
-    def _moved(
-        self, driving: Tensor, first: Tensor, is_sound: bool, nearer: Tensor, recorder: Edit | None
-    ) -> Tensor:
+    def _moved(self, driving: Tensor, first: Tensor, nearer: Tensor, recorder: Edit | None) -> Tensor:
         """Raw motion (T, 69) whose keypoints are those of the rules, stitched and all."""
-        canonical, own = self.source.own(self.space, self.face.device)
+        alone, wanted = self.driver.alone, wants_openings(self.rules)
+        canonical, own = self.source.own(self.space, self.face.device, wanted)
         order = torch.from_numpy(swung(len(self.source.video), len(driving))).to(self.face.device)
         animator = Animator(
             self.rules,
@@ -164,15 +176,22 @@ class _Film:
             own[order],
             self.space.retargeting,
             relative=self.relative,
-            sound=is_sound,
+            sound=self.driver.sound,
+            lip_rest=resting_expression() if alone else None,
         )
         moved = animator.moved(from_raw(driving), from_raw(first))
         # smoothed turns are no rotations any more: what that does to keypoints becomes expression
         motion = as_motion(to_raw(moved), moved.keypoints(animator.canonical), animator.canonical)
         motion[:, self.space.layout.scale] += nearer[: len(motion), None].to(motion)
+        for edit in self.edits if alone else ():
+            motion = edit(motion, 0)
         if recorder is not None:
             recorder(motion, 0)
         shown = from_raw(motion)
+        if self.driver.openings is not None:
+            told = self.driver.openings.take(0, 1 if alone else len(motion)).to(motion)
+            told = told.expand(len(motion), -1)
+            shown.eyes, shown.lips = told[:, :2], told[:, 2:]
         x = animator.corrected(shown.keypoints(animator.canonical), shown)
         return finite(as_motion(motion, x, animator.canonical))
 

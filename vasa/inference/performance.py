@@ -20,10 +20,11 @@ from vasa.inference.combinations import check_space, check_with_keypoint_video, 
 from vasa.inference.config import InferRun
 from vasa.inference.control_edits import edits_for
 from vasa.inference.demo import demo_portrait, demo_speech
-from vasa.inference.driving import motion_of, soundtrack
+from vasa.inference.driving import Sound, motion_of, soundtrack
 from vasa.inference.edits import Edit
 from vasa.inference.face_video import FaceVideo
-from vasa.inference.generation import Generation, Portrait, Sound
+from vasa.inference.generation import Generation, Portrait
+from vasa.inference.keypoint_driving import has_frames
 from vasa.inference.keypoint_performance import followed, keypoints_from_file
 from vasa.inference.keypoint_video import KeypointVideo
 from vasa.inference.motion_files import CSV_ENDING, ENDING, MotionRecorder, SavedMotion, write_table
@@ -62,7 +63,7 @@ def heard(options: InferRun) -> Sound:
     """
     if options.audio is not None:
         return read_audio(options.audio)
-    if options.driving is not None and options.driving.suffix != TEMPLATE_ENDING:
+    if options.driving is not None and has_frames(options.driving):
         return soundtrack(options.driving)
     if options.driving is not None or options.motion is not None:
         return None, AUDIO_HZ
@@ -86,8 +87,9 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
     path, known = options.image, None
     if path is not None and photo is None:
         _check_source(options, asked_of(options), face, True)  # before it is looked through
-        kind = KeypointVideo if isinstance(face.face, KeypointFace) else SourceVideo
-        return kind.open(path, face, options.size)
+        if isinstance(face.face, KeypointFace):
+            return KeypointVideo.open(path, face, options.size, options.keypoints)
+        return SourceVideo.open(path, face, options.size)
     if photo is None and face.person is not None:
         photo = face.person.portrait
     elif photo is None:
@@ -103,6 +105,7 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
             options.keep_expression,
             options.background,
             options.paste,
+            options.keypoints,
             options.box,
         )
     except ValueError as error:
@@ -156,7 +159,7 @@ def _performed(
     edits += [] if recorder is None else [recorder]
     if other is not None:
         if isinstance(face.face, KeypointFace):
-            return keypoints_from_file(other, options, face, face.face, portrait, distance, edits)
+            return keypoints_from_file(other, options, face, face.face, portrait, distance, edits, sound)
         motion, num_frames, retarget, seed = _from_file(other, options, face, portrait, distance, seen)
         return face.perform(portrait, motion, num_frames, [retarget, *edits], seed, options.batch_frames)
     assert sound[0] is not None

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from vasa.inference.face_video import FaceVideo
+from vasa.inference.face_video import FaceVideo, Square
 from vasa.inference.generation import Portrait
 from vasa.inference.paste import Surround
 from vasa.inference.pipeline import TalkingFace
@@ -43,12 +43,17 @@ def is_video(path: Path) -> bool:
         return False
 
 
-def looked_through(path: Path, face: TalkingFace, size: int) -> tuple[FaceVideo, Portrait]:
-    """A video, and its first frame with a face. Raises: FileNotFoundError; ValueError where it shows none."""
-    video = FaceVideo(path, face.aligner, name="image")
+def looked_through(
+    path: Path, face: TalkingFace, size: int, square: Square | None = None
+) -> tuple[FaceVideo, Portrait]:
+    """A video, and its first frame with a face. square: see ``FaceVideo``.
+
+    Raises: FileNotFoundError; ValueError where it shows none.
+    """
+    video = FaceVideo(path, face.aligner, name="image", square=square)
     frame = next(video.frames(video.first, video.first + 1))
     crop = video.crop(video.first, face.face.size, size)
-    points = face.aligner.points_of(frame, crop)
+    points = face.aligner.points_of(frame, crop) if square is None else None
     found = FoundFace(crop, "video", 1, float(video.seen.mean()), points)
     return video, face.prepare(frame, size, known=found, keep_expression=0.0)
 
