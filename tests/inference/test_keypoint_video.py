@@ -208,6 +208,11 @@ def test_one_picture_is_held_over_the_clip_whose_head_stays(face, space, clip, d
     wanted = alone.keypoints(read(space, tmp_path / "p.png")[1])
     shown = from_raw(motion).keypoints(canonical)
     torch.testing.assert_close(shown, wanted, atol=2e-3, rtol=0)  # a picture that was pressed once more
+    with pytest.raises(ValueError, match="the picture 'p.png' .* its head stays; leave pose=absolute and"):
+        made(face, image=clip, driving=tmp_path / "p.png", pose="absolute")
+    lips = made(face, image=clip, driving=tmp_path / "p.png", keypoints=replace(rules, region="lip"))[2]
+    changed = (lips - to_raw(own))[:, 6:].view(-1, 21, 3).abs().amax((0, 2)) > 1e-3
+    assert set(changed.nonzero().flatten().tolist()) == set(LIP_POINTS)
     turned = made(face, image=clip, driving=tmp_path / "p.png", keypoints=rules, head_yaw=8.0)[2]
     degrees = np.degrees((turned - motion)[:, 0].numpy())
     np.testing.assert_allclose(degrees, 8.0, atol=0.1)

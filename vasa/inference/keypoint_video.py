@@ -111,6 +111,11 @@ def follow(
     """
     tells = source.framing.landmarks.tells_openings
     check_openings(rules, space.species, pose == "relative", tells, driver.name, driver.tells)
+    if driver.alone and (pose == "absolute" or rules.region == "pose"):
+        raise ValueError(
+            f"{driver.name} is one frame, of which a video takes the expression alone: its head stays; leave "
+            "pose=absolute and keypoints.region=pose out."
+        )
     length = len(source.video)
     num_frames = num_frames if driver.sound else length if driver.alone else min(num_frames, length)
     timings = {"portrait_s": source.portrait.seconds, "motion_s": 0.0, "render_s": 0.0}

@@ -197,9 +197,10 @@ class Animator:
         """
         config, own = self.config, self.motion
         mask = region_mask("all").to(own.expression.device)
+        kept = mask if config.region in ("all", "exp") else region_mask(config.region).to(mask.device)
         if self.lip_rest is not None:
             change = driving.expression - self.lip_rest.to(driving.expression)
-            return replace(own, expression=own.expression + torch.where(mask, change, 0.0))
+            return replace(own, expression=own.expression + torch.where(kept, change, 0.0))
         driving = driving[: len(own)]
         expression, turned, t = driving.expression, driving.turned, driving.t
         if self.relative:
@@ -211,7 +212,6 @@ class Animator:
             expression, turned = smoothed(expression, config.smooth), smoothed(turned, config.smooth)
         if config.region == "pose":
             expression = own.expression
-        kept = mask if config.region in ("all", "exp") else region_mask(config.region).to(mask.device)
         moved = replace(own, expression=torch.where(kept, expression, own.expression))
         return replace(moved, turned=turned, t=t) if config.region in ("all", "pose") else moved
 
