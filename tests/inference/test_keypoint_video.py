@@ -268,6 +268,14 @@ def test_where_the_face_is_lost_the_frame_is_as_it_was(face, tmp_path):
     assert (frames[3] != source[3]).any() and (frames[39] != source[39]).any()
 
 
+def test_what_is_rendered_as_it_was_leaves_the_frame_as_it_was(face, space, clip, driving, monkeypatch):
+    monkeypatch.setattr(space, "render", lambda appearance, motion: appearance.held)
+    run = InferRun(image=clip, driving=driving, size=256)
+    made = performance(run, face.talking, subject(run, face.talking, None), (None, AUDIO_HZ))
+    for frame, source in zip(made.generation, VideoReader(clip), strict=False):
+        assert np.abs(frame.astype(int) - source).mean() < 2  # a pixel aside it is 2.7 and more
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
