@@ -8,6 +8,7 @@ import pytest
 from keypoint_cases import made_up
 from PIL import Image
 
+from vasa.face.keypoints.config import RulesConfig
 from vasa.face.keypoints.space import KeypointFace
 from vasa.inference.animate import Animator, animate
 from vasa.inference.batch import run_list
@@ -98,6 +99,9 @@ def test_of_an_animal_the_middle_is_shown_and_said(talking_face, picture, caplog
     assert "middle is shown, face_box=0,30,300; name another square" in caplog.text
     named = face.prepare(cat, 256, face_box=(20.0, 40.0, 260.0))
     assert (named.found.crop.centre_x, named.found.crop.centre_y) == (150.0, 170.0)
+    assert named.picture.shape == (256, 256, 3)
+    with pytest.raises(ValueError, match="is given, beside face_box, which names the square itself"):
+        face.prepare(cat, 256, face_box=(20.0, 40.0, 260.0), rules=RulesConfig(crop_scale=2.0))
     person = TalkingFace(
         KeypointFace(made_up()), talking_face.motion, talking_face.speech, talking_face.aligner
     )

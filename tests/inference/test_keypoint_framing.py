@@ -72,21 +72,25 @@ def found_at(points):
 def test_a_portrait_is_upright_and_of_the_asked_size():
     photo = np.full((500, 600, 3), 90, np.uint8)
     tilted = (FIVE - 220) @ turn(0.4) + 220
-    found, told = framed_portrait(photo, found_at(tilted), FaceLandmarks({}), RulesConfig(), (256, 512))
+    found, told = framed_portrait(photo, found_at(tilted), FaceLandmarks({}), RulesConfig(), 512)
     crop, frame = found.crop, typical_frame(tilted)
     assert told is None and found.found_by == "scrfd, 5 points"
-    assert crop.angle == pytest.approx(0.4) and crop.side == pytest.approx(2.3 * frame.side)
+    assert (
+        crop.size == 512 and crop.angle == pytest.approx(0.4) and crop.side == pytest.approx(2.3 * frame.side)
+    )
     eyes = crop.to_crop(tilted)[:2]
     assert eyes[0, 1] == pytest.approx(eyes[1, 1])
     middle = crop.to_crop(np.array([frame.centre_x, frame.centre_y]))
     np.testing.assert_allclose(middle, [0, 0.25], atol=1e-9)  # an eighth of the side below the middle
     rules = RulesConfig(crop_scale=3.0, crop_vx=0.1, crop_vy=0.0, crop_rotate=False)
-    other, _ = framed_portrait(photo, found_at(tilted), FaceLandmarks({}), rules, (256, 512))
+    other, _ = framed_portrait(photo, found_at(tilted), FaceLandmarks({}), rules, 512)
     assert other.crop.angle == 0 and other.crop.side == pytest.approx(3 * frame.side)
     moved = np.array([other.crop.centre_x - frame.centre_x, other.crop.centre_y - frame.centre_y])
     np.testing.assert_allclose(moved, 0.1 * other.crop.side * turn(0.4)[0], atol=1e-6)
     unseen = FoundFace(Crop(1, 2, 3, 256), "centre", 0, 0.0)
-    assert framed_portrait(photo, unseen, FaceLandmarks({}), RulesConfig(), (256, 512)) == (unseen, None)
+    assert framed_portrait(photo, unseen, FaceLandmarks({}), RulesConfig(), 256) == (unseen, None)
+    with pytest.raises(ValueError, match="is given, but no points of the face were found"):
+        framed_portrait(photo, unseen, FaceLandmarks({}), rules, 256)
 
 
 def test_a_drivers_square_is_level_and_tells_where_the_face_is():

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -245,8 +246,8 @@ def test_frames_are_framed_by_the_rule_of_portraits(face, clip):
     for scale in (2.3, 3.0):
         run = InferRun(image=clip, size=512, keypoints=RulesConfig(crop_scale=scale))
         opened = subject(run, face.talking, None)
-        sides.append(opened.video.crop(0, 256, 512).side)
-        assert opened.portrait.found.crop == opened.video.crop(0, 256, 512)
+        sides.append(opened.portrait.found.crop.side)
+        assert opened.portrait.found.crop == opened.video.crop(0, 512, 512)
     assert sides[1] / sides[0] == pytest.approx(3.0 / 2.3)
 
 
@@ -283,7 +284,7 @@ def test_what_is_rendered_as_it_was_leaves_the_frame_as_it_was(face, space, clip
         ({"face_box": "1,2,30"}, "face_box goes with a photograph"),
         ({"pose": "absolute"}, "pose goes with a photograph"),
         ({"head_yaw": 5.0}, "the head is kept; give keypoints.region=all"),
-        ({"distance": 1.2, "driving": "d.mp4", "keypoints": {"region": "exp"}}, "the head is kept"),
+        ({"distance": 1.2, "driving": Path("d.mp4"), "keypoints": {"region": "exp"}}, "the head is kept"),
         ({"keypoints": {"friendly": False}}, "keypoints.friendly is given, but image 'v.mp4' is a video"),
         ({"keypoints": {"compat": "upstream"}}, "keypoints.compat is given, but image 'v.mp4' is a video"),
         ({"keypoints": {"crop_rotate": False}}, "keypoints.crop_rotate is given, but image 'v.mp4' is a"),

@@ -13,6 +13,7 @@ import soundfile
 import torch
 from joyvasa_cases import template, tiny_model
 from keypoint_cases import NARROW, made_up
+from landmark_files import write_landmarks
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -181,6 +182,9 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
             writer.write(np.roll(picture, number, 1))
     infer([*common, f"image={portrait}", "driving=talk.mp4", "output=driven.mp4", "paste=true"])
     assert len(frames_of(Path("driven.mp4"))) == 4
+    infer([*common, "image=talk.mp4", f"audio={sound}", "output=dubbed.mp4"])
+    infer([*common, "image=talk.mp4", "driving=driven.mp4", "output=again.mp4", "keypoints.smooth=1e-6"])
+    assert [len(frames_of(Path(f"{name}.mp4"))) for name in ("dubbed", "again")] == [3, 4]
     Path("jobs.csv").write_text(
         f"name,image,audio,seed,keypoints.region\na,{portrait},{sound},1,all\nb,{portrait},{sound},2,lip\n"
         f"c,{portrait},nothing.wav,2,all\n"
@@ -189,6 +193,19 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
         infer([*common, "list=jobs.csv", "out=videos"])
     made = sorted(path.name for path in Path("videos").glob("*.mp4"))
     assert len(made) == 2
+
+
+def test_a_picture_drives_and_landmarks_open_eyes(infer, joyvasa, portrait, tmp_path):
+    """Held as long as the sound; openings of landmarks from a file that is named reach the frames."""
+    sound = sound_file(tmp_path / "speech.wav", 0.12)
+    common = [f"checkpoint={joyvasa}", f"image={portrait}", f"audio={sound}", f"driving={portrait}"]
+    common += [f"landmarks.points203={write_landmarks(tmp_path / 'landmark.onnx', 203)}", "size=256"]
+    infer([*common, "batch_frames=1", "output=a.mp4"])
+    infer([*common, "batch_frames=1", "output=b.mp4", "keypoints.eye_retargeting=true"])
+    plain, opened = (frames_of(Path(name)).astype(int) for name in ("a.mp4", "b.mp4"))
+    assert plain.shape == opened.shape == (3, 256, 256, 3)
+    assert np.abs(plain - plain[:1]).max() <= 8 and np.abs(opened - plain).mean() > 0.01
+    assert "203 points" in Path("a.provenance.json").read_text()
 
 
 @pytest.mark.parametrize(
@@ -204,6 +221,7 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
         (["driving=no.pkl"], "no.pkl does not exist"),
         (["keypoints.smooth=0.1"], "keypoints.smooth is given, for sources that are videos"),
         (["keypoints.compat=upstream", "guidance.audio=1"], "keypoints.compat=upstream wants JoyVASA's"),
+        (["keypoints.driving_scale=3"], "keypoints.driving_scale is given, but no video or picture"),
         (["keypoints.compat=late"], "compat is 'late'; wanted one of none, upstream"),
     ],
 )
@@ -243,6 +261,10 @@ def test_an_animal_and_liveportrait_alone(infer, portrait, tmp_path, capsys):
     sound = sound_file(tmp_path / "speech.wav", 0.2)
     common = [f"checkpoint={run.output}", f"image={portrait}", "size=256", "batch_frames=1"]
     assert "has no motion model" in refused(infer, capsys, *common, f"audio={sound}", "output=x.mp4")
+    still = f"driving={write_template_file(tmp_path / 'one.pkl', 25, 1)}"
+    for one in (still, f"driving={portrait}"):
+        said = refused(infer, capsys, *common, one, "output=x.mp4")
+        assert "is one frame, but an animal moves as a driver moves" in said
     drawn = write_template_file(tmp_path / "t.pkl", 30, 4)
     infer([*common, f"driving={drawn}", "output=animal.mp4"])
     assert len(frames_of(Path("animal.mp4"))) == 3

@@ -121,6 +121,7 @@ UNSAID = ("gaze_yaw", "gaze_pitch", "emotion", "blink_rate", "regions", "only", 
 """What a space of keypoints has no labels for: it was learned without any."""
 OF_SOURCE_VIDEOS = ("open_source_eyes", "smooth")
 OF_PHOTOGRAPHS = ("friendly", "compat", "crop_rotate")
+OF_FILMED_DRIVERS = ("driving_scale", "driving_vx", "driving_vy")
 
 
 def check_space(options: VideoOptions, asked: Asked, keypoints: bool, is_video: bool = False) -> None:
@@ -139,6 +140,8 @@ def check_space(options: VideoOptions, asked: Asked, keypoints: bool, is_video: 
             )
         if not is_video:
             _refuse_rules(options, OF_SOURCE_VIDEOS, "for sources that are videos, and the image is none")
+        if options.driving is None or options.driving.suffix == ".pkl":
+            _refuse_rules(options, OF_FILMED_DRIVERS, "but no video or picture of a face drives")
         return
     if options.driving is not None and options.driving.suffix == ".pkl":
         raise ValueError(

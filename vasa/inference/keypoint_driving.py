@@ -58,7 +58,8 @@ def keypoint_motion(
     """
     name, wants = f"{path.name!r}", options.keypoints.eye_retargeting or options.keypoints.lip_retargeting
     if path.suffix == TEMPLATE_ENDING:
-        return _of_template(read_template(path), Driver(f"the template {name}"), options, sound)
+        driver = Driver(f"the template {name}")
+        return _of_template(read_template(path), driver, space.species, options, sound)
     if path.name.endswith(ENDING):
         saved = SavedMotion.load(path, face.face_hash, space.layout.width)
         driver = Driver(f"the saved motion {name}", reference=saved.portrait.to(face.device))
@@ -74,7 +75,9 @@ def keypoint_motion(
     return motion_of(video, space, face.device, openings=openings), len(video), driver, options.seed
 
 
-def _of_template(template: KeypointMotion, driver: Driver, options: InferRun, sound: Sound) -> Motion:
+def _of_template(
+    template: KeypointMotion, driver: Driver, species: str, options: InferRun, sound: Sound
+) -> Motion:
     """What a template lacks of openings, ``check_openings`` refuses before zeros in its place are read."""
     eyes, lips, count = template.eyes, template.lips, len(template)
     driver.tells = (eyes is not None, lips is not None)
@@ -87,6 +90,7 @@ def _of_template(template: KeypointMotion, driver: Driver, options: InferRun, so
     )
     motion, driver.alone = to_raw(template), count == 1
     if driver.alone:
+        _check_person(species, driver.name)
         count = _held_for(sound)
         motion, told = motion.expand(count, -1), told.expand(count, -1)
     if any(driver.tells):
@@ -104,6 +108,7 @@ def _of_picture(
     sound: Sound,
 ) -> Motion:
     """Of one picture. Raises: ValueError where no face is in it."""
+    _check_person(space.species, f"the picture {path.name!r}")
     photo, count = read_picture(path), _held_for(sound)
     try:
         found = face.aligner.find(photo, space.size, space.size, options.allow_centre_crop)
@@ -116,6 +121,15 @@ def _of_picture(
         driver = Driver(f"the picture {path.name!r}", alone=True, tells=(True, True))
         driver.openings = OpeningTrack(torch.from_numpy(told).float().expand(count, -1))
     return iter(motion.split(CHUNK)), count, driver, options.seed
+
+
+def _check_person(species: str, driver: str) -> None:
+    """Raises: ValueError for an animal, which takes only the way from a driver's first frame."""
+    if species != "human":
+        raise ValueError(
+            f"{driver} is one frame, but an animal moves as a driver moves from its first frame on; give a "
+            "video, or a template of more frames."
+        )
 
 
 def _held_for(sound: Sound) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vasa.face.keypoints.config import RulesConfig
+from vasa.inference.framing import NAMED
 from vasa.preprocess.align import FoundFace
 from vasa.preprocess.crop import Crop
 from vasa.preprocess.face_landmarks import FaceLandmarks, OpeningsFollower, SeenFace
@@ -24,18 +25,28 @@ WANTING = (*RETARGETING.values(), "close_lips", "open_source_eyes")
 
 
 def framed_portrait(
-    photo: np.ndarray, found: FoundFace, landmarks: FaceLandmarks, rules: RulesConfig, size: tuple[int, int]
+    photo: np.ndarray, found: FoundFace, landmarks: FaceLandmarks, rules: RulesConfig, size: int
 ) -> tuple[FoundFace, np.ndarray | None]:
     """A found face in the square that rules ask for, and its openings (3,), where they are told.
 
-    size: least and largest px of its picture. Where only a square is known of it, and no points, as of a
-    picture's middle, that is kept.
+    size: px of its picture; LivePortrait's is 512 whatever the photograph has. Where only a square is known
+    of the face, and no points, as of a picture's middle, that is kept, as is one that the user named. Raises:
+    ValueError where rules ask for another one.
     """
-    if found.points is None:
-        return found, None
-    seen = landmarks.see(photo, found.points)
+    seen = None if found.points is None else landmarks.see(photo, found.points)
+    if seen is None or found.found_by == NAMED:
+        if rules.framing != RulesConfig().framing:
+            why = (
+                "beside face_box, which names the square itself; leave one of them out."
+                if found.found_by == NAMED
+                else "but no points of the face were found to frame it by; leave them out, or give a "
+                "detector's file (detector.scrfd)."
+            )
+            said = "keypoints.crop_scale, crop_vx, crop_vy or crop_rotate is given"
+            raise ValueError(f"{said}, {why}")
+        return replace(found, crop=replace(found.crop, size=size)), seen.openings if seen else None
     frame = seen.frame.widened(rules.crop_scale, rules.crop_vx, rules.crop_vy)
-    crop = (frame if rules.crop_rotate else frame.level()).crop(*size)
+    crop = (frame if rules.crop_rotate else frame.level()).crop(size, size)
     return replace(found, crop=crop, found_by=f"{found.found_by}, {seen.seen_by} points"), seen.openings
 
 

@@ -39,7 +39,7 @@ READ_AT_ONCE = 16
 
 @dataclass(slots=True)
 class KeypointVideo:
-    """portrait: its first frame with a face. size: px, largest side of the square that is rendered."""
+    """portrait: its first frame with a face. size: px of the square that is rendered, whatever the frame has."""
 
     video: FaceVideo
     portrait: Portrait
@@ -75,7 +75,7 @@ class KeypointVideo:
         pictures, openings = [], []
         stop = min(start + READ_AT_ONCE, len(self.video))
         for number, frame in enumerate(self.video.frames(start, stop), start):
-            crop = self.video.crop(number, space.size, self.size)
+            crop = self.video.crop(number, self.size, self.size)
             pictures.append(cut(frame, crop))
             if told is not None:
                 openings.append(told.of_frame(frame, crop))
@@ -204,7 +204,7 @@ class _Film:
     def _frame(self, frame: np.ndarray, number: int, motion: Tensor, strength: float) -> np.ndarray:
         """One whole frame (H, W, 3) with the face under raw motion (1, 69)."""
         space, device = self.space, self.face.device
-        crop = self.source.video.crop(number, space.size, self.source.size)
+        crop = self.source.video.crop(number, self.source.size, self.source.size)
         canonical, own = self.source.own(space, device)
         one = torch.tensor([number], device=device)
         pixels = as_tensor(cut(frame, crop)[None], device)

@@ -190,7 +190,8 @@ class TalkingFace:
     ) -> Portrait:
         """Finds the face and encodes it, once.
 
-        size: largest side of the video in pixels; a smaller face keeps its own. known: where the face is, if
+        size: largest side of the video in pixels; a smaller face keeps its own, but not in a keypoint space,
+        whose frames do not come from the photograph's pixels. known: where the face is, if
         that need not be searched. keep_expression: share of the portrait's expression that is taken for how
         this face looks at rest and that movement is added to; at 0 movement replaces it. background: carried
         along as the face space renders it, or "plate": the portrait's own, the hole behind the person filled.
@@ -218,9 +219,7 @@ class TalkingFace:
             raise ValueError("face_box is given for a picture that is framed already; leave it out.")
         found, openings = known or self._found(photo, size, allow_centre_crop, face_box), None
         if isinstance(self.face, KeypointFace):
-            bounds = (self.face.size, size)
-            framed, openings = framed_portrait(photo, found, self.landmarks, rules or RulesConfig(), bounds)
-            found = framed if face_box is None else found
+            found, openings = framed_portrait(photo, found, self.landmarks, rules or RulesConfig(), size)
         picture = cut(photo, found.crop)
         pixels = torch.from_numpy(picture.copy()).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
         points = None

@@ -159,8 +159,10 @@ def _network_picture(images: Tensor) -> Tensor:
     """(B, 3, S, S) in [-1, 1] -> (B, 3, 256, 256) in 0..1, averaged where it shrinks by whole pixels."""
     if images.shape[-1] == SIZE:
         return (images + 1) / 2
-    shrinks = images.shape[-1] > SIZE
-    resized = F.interpolate(images, (SIZE, SIZE), mode="area" if shrinks else "bilinear")
+    if images.shape[-1] % SIZE == 0:
+        resized = F.interpolate(images, (SIZE, SIZE), mode="area")
+    else:
+        resized = F.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True)
     return ((resized + 1) / 2).clamp(0, 1)
 
 
