@@ -39,7 +39,7 @@ READ_AT_ONCE = 16
 
 @dataclass(slots=True)
 class KeypointVideo:
-    """portrait: its first frame with a face. size: px of the square that is rendered, whatever the frame has."""
+    """portrait: its first frame with a face. size: px of the square that is rendered."""
 
     video: FaceVideo
     portrait: Portrait
