@@ -68,8 +68,9 @@ def test_points_are_of_the_photograph_however_the_face_is_turned(networks):
 def test_landmarks_elsewhere_are_not_believed(networks, caplog):
     landmarks = FaceLandmarks(networks(106, follows=True))
     with caplog.at_level(logging.WARNING):
-        seen = landmarks.seen_near(photo(bright=(330, 380)), LandmarkFrame(300.0, 250.0, 160.0, 0.0))
-    assert seen.frame.centre_y == 250 and "106 landmarks lie elsewhere" in caplog.text
+        for _ in range(3):  # as of a video's frames: told once
+            seen = landmarks.seen_near(photo(bright=(330, 380)), LandmarkFrame(300.0, 250.0, 160.0, 0.0))
+    assert seen.frame.centre_y == 250 and caplog.text.count("106 landmarks lie elsewhere") == 1
 
 
 def test_openings_are_followed_from_frame_to_frame(networks):

@@ -46,7 +46,7 @@ class FaceLandmarks:
     """Networks by their numbers of points; none is fine, and five points are all there is."""
 
     def __init__(self, networks: Mapping[int, DenseNetwork]) -> None:
-        self._networks = networks
+        self._networks, self._warned = networks, False
         self._best = next((count for count in (203, 106, 68) if count in networks), 0)
 
     @property
@@ -85,13 +85,13 @@ class FaceLandmarks:
         crop = (view if upright else view.level()).crop(network.size, network.size)
         return crop.to_photo(network(cut(photo, crop)))
 
-    @staticmethod
-    def _believed(points: np.ndarray, rough: LandmarkFrame) -> LandmarkFrame:
+    def _believed(self, points: np.ndarray, rough: LandmarkFrame) -> LandmarkFrame:
         """The frame of points; the rough one where they lie elsewhere, as on what is no person's face."""
         frame = frame_of(points) if np.isfinite(points).all() else rough
         if agree(frame, rough):
             return frame
-        log.warning("%d landmarks lie elsewhere than the face that was found; kept the latter.", len(points))
+        level, self._warned = logging.DEBUG if self._warned else logging.WARNING, True
+        log.log(level, "%d landmarks lie elsewhere than the found face; kept the latter.", len(points))
         return rough
 
 
