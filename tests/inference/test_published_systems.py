@@ -12,13 +12,14 @@ import pytest
 import soundfile
 import torch
 from joyvasa_cases import template, tiny_model
+from keypoint_cases import NARROW, made_up
 from landmark_files import write_landmarks
 from PIL import Image
 from safetensors.torch import load_file
 
 from vasa.checkpoint import CheckpointError
 from vasa.face.keypoints.config import RulesConfig
-from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS, KeypointNetworks
+from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS
 from vasa.face.keypoints.template import read_template
 from vasa.inference.animate import Animator, load_face
 from vasa.inference.config import InferRun, PublishedRun
@@ -28,21 +29,6 @@ from vasa.pretrained.registry import FrozenNetwork
 from vasa.pretrained.systems import parts_of
 from vasa.safe_pickle import load_arrays
 from vasa.video import VideoReader, VideoWriter
-
-NARROW = 8
-
-
-def made_up(species):
-    """Keypoint networks whose keypoints and scale are in a face's range."""
-    torch.manual_seed(0)
-    networks = KeypointNetworks(species, NARROW).eval()
-    heads = networks.motion.detector
-    with torch.no_grad():
-        heads.fc_scale.weight.mul_(0.1)
-        heads.fc_scale.bias.fill_(1.3)
-        heads.fc_exp.weight.mul_(0.1)
-        heads.fc_kp.bias.uniform_(-0.7, 0.7)
-    return networks
 
 
 def write_files(folder, system="joyvasa", species="human"):
@@ -196,6 +182,9 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
             writer.write(np.roll(picture, number, 1))
     infer([*common, f"image={portrait}", "driving=talk.mp4", "output=driven.mp4", "paste=true"])
     assert len(frames_of(Path("driven.mp4"))) == 4
+    infer([*common, "image=talk.mp4", f"audio={sound}", "output=dubbed.mp4"])
+    infer([*common, "image=talk.mp4", "driving=talk.mp4", "output=again.mp4", "keypoints.smooth=1e-6"])
+    assert [len(frames_of(Path(f"{name}.mp4"))) for name in ("dubbed", "again")] == [3, 4]
     Path("jobs.csv").write_text(
         f"name,image,audio,seed,keypoints.region\na,{portrait},{sound},1,all\nb,{portrait},{sound},2,lip\n"
         f"c,{portrait},nothing.wav,2,all\n"
@@ -225,7 +214,7 @@ def test_a_picture_drives_and_landmarks_open_eyes(infer, joyvasa, portrait, tmp_
         (["gaze_yaw=5"], "gaze_yaw is given, but this checkpoint's face space is of keypoints"),
         (["emotion=happy", "blink_rate=10"], "emotion and blink_rate are given"),
         (["fast=true"], "has no motion_fast.safetensors"),
-        (["keypoints.region=nose"], "region is 'nose'; wanted one of all, exp, pose, lip, eyes"),
+        (["keypoints.region=nose"], "region is 'nose'; wanted one of auto, all, exp, pose, lip, eyes"),
         (["keypoints.eye_retargeting=true"], "motion made of sound does not tell openings"),
         (["keypoints.close_lips=true"], "the source has no ratios of its eyes and lips: five points"),
         (["landmarks.points203=no.onnx"], "landmarks.points203='no.onnx' does not exist; get landmark.onnx"),

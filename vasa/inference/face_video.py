@@ -37,6 +37,9 @@ followed."""
 SMOOTH = 11
 """Frames over which a square that follows is averaged."""
 
+Square = Callable[[np.ndarray, FoundFace], Crop]
+"""Of a frame (H, W, 3) and the face that was found in it: the square that is cut."""
+
 
 class FaceVideo:
     """crops: (T, 3) centre_x, centre_y and side, pixels of a frame, NaN nowhere. seen: (T,) whether the face
@@ -50,7 +53,7 @@ class FaceVideo:
         framed: bool = False,
         most: int | None = None,
         name: str = "driving",
-        square: Callable[[np.ndarray, FoundFace], Crop] | None = None,
+        square: Square | None = None,
     ) -> None:
         """framed: frames are cut by the crop rule already, and nothing is searched. most: frames to use.
         square: of a frame and the face in it, where another rule than the crop rule shall hold.

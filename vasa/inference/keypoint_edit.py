@@ -79,7 +79,7 @@ class _Move:
         driving, start = from_raw(motion), from_raw(self.first)
         moved = self._animator.moved(driving, start)
         x = self._animator.scaled(moved, start)
-        raw = _as_motion(to_raw(moved), x, self._animator)
+        raw = as_motion(to_raw(moved), x, self._animator.canonical)
         raw[:, 5] += self._nearer
         return raw
 
@@ -94,12 +94,12 @@ class _Finish:
             told = self._openings.take(first, len(motion)).to(motion)
             moved.eyes, moved.lips = told[:, :2], told[:, 2:]
         x = self._animator.corrected(moved.keypoints(self._animator.canonical), moved)
-        return _as_motion(motion, x, self._animator)
+        return as_motion(motion, x, self._animator.canonical)
 
 
-def _as_motion(motion: Tensor, x: Tensor, animator: Animator) -> Tensor:
+def as_motion(motion: Tensor, x: Tensor, canonical: Tensor) -> Tensor:
     """Raw motion (t, 69) of the same pose whose expression puts keypoints at x (t, 21, 3)."""
     moved = from_raw(motion)
     place = torch.nn.functional.pad(moved.t[:, :2], (0, 1))[:, None]
-    expression = (x - place) / moved.scale[..., None] - animator.canonical @ moved.turned
+    expression = (x - place) / moved.scale[..., None] - canonical @ moved.turned
     return torch.cat([motion[:, :6], expression.flatten(1)], 1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vasa.face.keypoints.config import RulesConfig
+from vasa.inference.framing import NAMED
 from vasa.preprocess.align import FoundFace
 from vasa.preprocess.crop import Crop
 from vasa.preprocess.face_landmarks import FaceLandmarks, OpeningsFollower, SeenFace
@@ -19,6 +20,8 @@ from vasa.pretrained.dense_landmarks import how_to_get
 
 NUM_OPENINGS = 3
 RETARGETING = {"eyes": "eye_retargeting", "lips": "lip_retargeting"}
+WANTING = (*RETARGETING.values(), "close_lips", "open_source_eyes")
+"""Rules that want the source's openings."""
 
 
 def framed_portrait(
@@ -27,27 +30,38 @@ def framed_portrait(
     """A found face in the square that rules ask for, and its openings (3,), where they are told.
 
     size: px of its picture; LivePortrait's is 512 whatever the photograph has. Where only a square is known
-    of the face, and no points, as of a picture's middle, that is kept. Raises: ValueError where rules ask for
-    another one.
+    of the face, and no points, as of a picture's middle, that is kept, as is one that the user named. Raises:
+    ValueError where rules ask for another one.
     """
-    if found.points is None:
+    seen = None if found.points is None else landmarks.see(photo, found.points)
+    if seen is None or found.found_by == NAMED:
         if rules.framing != RulesConfig().framing:
-            raise ValueError(
-                "keypoints.crop_scale, crop_vx, crop_vy or crop_rotate is given, but no points of the face "
-                "were found to frame it by; leave them out, or give a detector's file (detector.scrfd)."
+            why = (
+                "beside face_box, which names the square itself; leave one of them out."
+                if found.found_by == NAMED
+                else "but no points of the face were found to frame it by; leave them out, or give a "
+                "detector's file (detector.scrfd)."
             )
-        return replace(found, crop=replace(found.crop, size=size)), None
-    seen = landmarks.see(photo, found.points)
+            said = "keypoints.crop_scale, crop_vx, crop_vy or crop_rotate is given"
+            raise ValueError(f"{said}, {why}")
+        return replace(found, crop=replace(found.crop, size=size)), seen.openings if seen else None
     frame = seen.frame.widened(rules.crop_scale, rules.crop_vx, rules.crop_vy)
     crop = (frame if rules.crop_rotate else frame.level()).crop(size, size)
     return replace(found, crop=crop, found_by=f"{found.found_by}, {seen.seen_by} points"), seen.openings
 
 
 class DriverFraming:
-    """The square around a driver's face, which is not turned, and the face in that square."""
+    """The square around a driver's face, which is not turned, and the face in that square. is_source: by the
+    rule of portraits instead, for the frames of a source video.
+    """
 
-    def __init__(self, landmarks: FaceLandmarks, rules: RulesConfig) -> None:
-        self.landmarks, self._rules = landmarks, rules
+    def __init__(self, landmarks: FaceLandmarks, rules: RulesConfig, is_source: bool = False) -> None:
+        self.landmarks = landmarks
+        self._scale, self._vx, self._vy = (
+            (rules.crop_scale, rules.crop_vx, rules.crop_vy)
+            if is_source
+            else (rules.driving_scale, rules.driving_vx, rules.driving_vy)
+        )
 
     def square(self, photo: np.ndarray, found: FoundFace) -> Crop:
         """Of a frame (H, W, 3) in which a face was found, for ``FaceVideo``."""
@@ -63,15 +77,12 @@ class DriverFraming:
         return self._widened(seen).crop(size, size), seen.openings
 
     def _widened(self, seen: SeenFace) -> LandmarkFrame:
-        rules = self._rules
-        return seen.frame.widened(rules.driving_scale, rules.driving_vx, rules.driving_vy).level()
+        return seen.frame.widened(self._scale, self._vx, self._vy).level()
 
     def face_in(self, square: Crop) -> LandmarkFrame:
         """About where the landmarks of a face are whose square this is."""
         whole = LandmarkFrame(square.centre_x, square.centre_y, square.side, 0.0)
-        rules = self._rules
-        moved = whole.widened(1.0, -rules.driving_vx, -rules.driving_vy)
-        return moved.widened(1 / rules.driving_scale, 0.0, 0.0)
+        return whole.widened(1.0, -self._vx, -self._vy).widened(1 / self._scale, 0.0, 0.0)
 
 
 class OpeningTrack:
@@ -107,6 +118,11 @@ class DriverOpenings:
         return self._follow(frame, self._framing.face_in(square))
 
 
+def wants_openings(rules: RulesConfig) -> bool:
+    """Whether rules want the source's openings."""
+    return any(getattr(rules, name) for name in WANTING)
+
+
 def check_openings(
     rules: RulesConfig, species: str, relative: bool, is_known: bool, driver: str, tells: tuple[bool, bool]
 ) -> None:
@@ -115,7 +131,7 @@ def check_openings(
     is_known: whether the portrait's are. driver: what it is, for messages. tells: whether it has its eyes'
     openings, and its lips'.
     """
-    wanted = [name for name in (*RETARGETING.values(), "close_lips") if getattr(rules, name)]
+    wanted = [name for name in WANTING if getattr(rules, name)]
     if not wanted:
         return
     said = " and ".join(f"keypoints.{name}" for name in wanted)

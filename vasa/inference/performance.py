@@ -18,7 +18,7 @@ from vasa.face.keypoints.space import KeypointFace
 from vasa.face.keypoints.template import ENDING as TEMPLATE_ENDING
 from vasa.face.keypoints.template import write_template
 from vasa.inference.asked import Asked, asked_of
-from vasa.inference.combinations import check_space, check_with_video
+from vasa.inference.combinations import check_space, check_with_keypoint_video, check_with_video
 from vasa.inference.config import InferRun
 from vasa.inference.control_edits import edits_for
 from vasa.inference.demo import demo_portrait, demo_speech
@@ -26,20 +26,22 @@ from vasa.inference.driving import Sound, motion_of, soundtrack
 from vasa.inference.edits import Edit
 from vasa.inference.face_video import FaceVideo
 from vasa.inference.generation import Generation, Portrait
-from vasa.inference.keypoint_driving import has_frames, keypoint_motion
-from vasa.inference.keypoint_edit import keypoint_edits
+from vasa.inference.keypoint_driving import has_frames
+from vasa.inference.keypoint_performance import followed, keypoints_from_file
+from vasa.inference.keypoint_video import KeypointVideo
 from vasa.inference.motion_files import CSV_ENDING, ENDING, MotionRecorder, SavedMotion, write_table
 from vasa.inference.noise import first_seed
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.portrait import read_picture
 from vasa.inference.regions import Endless, Only, Regions
 from vasa.inference.retarget import DriverRetargeter, Retargeter
-from vasa.inference.source_video import SourceVideo, dub, is_video
+from vasa.inference.source_frames import is_video
+from vasa.inference.source_video import SourceVideo, dub
 from vasa.preprocess.align import whole_frame
 from vasa.records import AUDIO_HZ, VIDEO_FPS
 
 PICKLE_ENDING = ".motion" + TEMPLATE_ENDING
-Subject = Portrait | SourceVideo
+Subject = Portrait | SourceVideo | KeypointVideo
 
 
 @dataclass(slots=True)
@@ -84,7 +86,9 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
     """
     path, known = options.image, None
     if path is not None and photo is None:
-        check_with_video(options, asked_of(options))  # before it is looked through
+        _check_source(options, asked_of(options), face, True)  # before it is looked through
+        if isinstance(face.face, KeypointFace):
+            return KeypointVideo.open(path, face, options.size, options.keypoints)
         return SourceVideo.open(path, face, options.size)
     if photo is None and face.person is not None:
         photo = face.person.portrait
@@ -102,6 +106,7 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
             options.background,
             options.paste,
             options.keypoints,
+            options.box,
         )
     except ValueError as error:
         raise ValueError(f"image {str(path)!r}: {error}") from error
@@ -114,9 +119,10 @@ def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound
     """
     recorder = MotionRecorder() if motion_files(options, Path("video")) else None
     asked = asked_of(options)
-    check_space(options, asked, isinstance(face.face, KeypointFace))
-    if isinstance(who, SourceVideo):
-        check_with_video(options, asked)
+    _check_source(options, asked, face, not isinstance(who, Portrait))
+    if isinstance(who, KeypointVideo):
+        generation = followed(options, asked, face, who, sound, recorder)
+    elif isinstance(who, SourceVideo):
         generation = _dubbed(options, asked, face, who, sound, recorder)
     else:
         generation = _performed(options, asked, face, who, sound, recorder)
@@ -124,6 +130,16 @@ def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound
     if waveform is not None:
         waveform = waveform[: math.ceil(generation.num_frames / VIDEO_FPS * rate_hz)]
     return Performance(generation, waveform, rate_hz, recorder)
+
+
+def _check_source(options: InferRun, asked: Asked, face: TalkingFace, is_video: bool) -> None:
+    """Raises: ValueError of what the face space, or an image that is a video, cannot heed."""
+    space = face.face
+    check_space(options, asked, isinstance(space, KeypointFace), is_video)
+    if is_video and isinstance(space, KeypointFace):
+        check_with_keypoint_video(options, asked, space.species)
+    elif is_video:
+        check_with_video(options, asked)
 
 
 def _performed(
@@ -143,7 +159,7 @@ def _performed(
     edits += [] if recorder is None else [recorder]
     if other is not None:
         if isinstance(face.face, KeypointFace):
-            return _keypoints_from_file(other, options, face, face.face, portrait, distance, edits, sound)
+            return keypoints_from_file(other, options, face, face.face, portrait, distance, edits, sound)
         motion, num_frames, retarget, seed = _from_file(other, options, face, portrait, distance, seen)
         return face.perform(portrait, motion, num_frames, [retarget, *edits], seed, options.batch_frames)
     assert sound[0] is not None
@@ -161,24 +177,6 @@ def _performed(
         batch_frames=options.batch_frames,
         rules=options.keypoints,
     )
-
-
-def _keypoints_from_file(
-    path: Path,
-    options: InferRun,
-    face: TalkingFace,
-    space: KeypointFace,
-    portrait: Portrait,
-    distance: float,
-    edits: list[Edit],
-    sound: Sound,
-) -> Generation:
-    """A portrait in a keypoint space, moved by what a file holds."""
-    motion, num_frames, driver, seed = keypoint_motion(path, options, face, space, sound)
-    move, finish = keypoint_edits(
-        space, portrait, options.keypoints, driver, pose=options.pose, distance=distance
-    )
-    return face.perform(portrait, motion, num_frames, [move, *edits, finish], seed, options.batch_frames)
 
 
 def _regional(

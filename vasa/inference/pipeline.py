@@ -36,8 +36,9 @@ from vasa.face.volumetric.personal_face import PersonalFace, with_person
 from vasa.inference.bundle_files import MOTION_FILE, STUDENT_FILE, read_bundle
 from vasa.inference.config import BACKGROUNDS
 from vasa.inference.controls import AUTO, Emotion, conditions
-from vasa.inference.edits import Edit
+from vasa.inference.edits import Edit, finite
 from vasa.inference.features import feature_chunks
+from vasa.inference.framing import Box, middle, named_square
 from vasa.inference.generation import Generation, Portrait
 from vasa.inference.joyvasa_source import JoyvasaSource
 from vasa.inference.keypoint_edit import Driver, keypoint_edits
@@ -189,6 +190,7 @@ class TalkingFace:
         background: str = "carried",
         paste: bool = False,
         rules: RulesConfig | None = None,
+        face_box: Box | None = None,
     ) -> Portrait:
         """Finds the face and encodes it, once.
 
@@ -198,7 +200,8 @@ class TalkingFace:
         this face looks at rest and that movement is added to; at 0 movement replaces it. background: carried
         along as the face space renders it, or "plate": the portrait's own, the hole behind the person filled.
         paste: frames are put back into the whole photograph. rules: of a keypoint face space, which frames
-        faces by them.
+        faces by them. face_box: the square that shows the face; an animal's is the picture's middle without
+        one.
 
         Raises: FileNotFoundError, ValueError (not a picture, no face in it).
         """
@@ -216,8 +219,9 @@ class TalkingFace:
         person = self.person if self.person is not None and self.person.is_portrait(photo) else None
         if person is not None:
             known = whole_frame(photo, size)
-        found = known or self.aligner.find(photo, self.face.size, size, allow_centre_crop)
-        openings = None
+        if known is not None and face_box is not None:
+            raise ValueError("face_box is given for a picture that is framed already; leave it out.")
+        found, openings = known or self._found(photo, size, allow_centre_crop, face_box), None
         if isinstance(self.face, KeypointFace):
             found, openings = framed_portrait(photo, found, self.landmarks, rules or RulesConfig(), size)
         picture = cut(photo, found.crop)
@@ -236,6 +240,15 @@ class TalkingFace:
             appearance, surround = self.face.hold_edges(appearance), Surround.of(photo, found.crop)
         seconds = time.perf_counter() - started
         return Portrait(picture, found, appearance, motion, seconds, backdrop, surround, openings)
+
+    def _found(
+        self, photo: np.ndarray, size: int, allow_centre_crop: bool, face_box: Box | None
+    ) -> FoundFace:
+        if face_box is not None:
+            return named_square(photo, face_box, self.aligner, self.face.size, size)
+        if isinstance(self.face, KeypointFace) and self.face.species != "human":
+            return middle(photo, self.face.size, size)
+        return self.aligner.find(photo, self.face.size, size, allow_centre_crop)
 
     def generate(
         self,
@@ -403,11 +416,7 @@ class TalkingFace:
                 chunk = chunk.to(self.device)
                 for edit in edits:
                     chunk = edit(chunk, made)
-                made += len(chunk)
-                if not bool(chunk.isfinite().all()):
-                    raise FloatingPointError(
-                        "the motion has values that are not finite; no frame is made of them."
-                    )
+                made += len(finite(chunk))
                 timings["motion_s"] += time.perf_counter() - started
             yield chunk
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-REGIONS = ("all", "exp", "pose", "lip", "eyes")
+REGIONS = ("auto", "all", "exp", "pose", "lip", "eyes")
 COMPATS = ("none", "upstream")
 SPECIES = ("human", "animal")
 
@@ -13,7 +13,9 @@ SPECIES = ("human", "animal")
 class RulesConfig:
     """How driving motion moves a source's keypoints."""
 
-    region: str = "all"  # of the driving that is taken: all, exp, pose, lip or eyes
+    # of the driving that is taken: all, exp, pose, lip or eyes; auto: lip where a source video is to say
+    # what is heard, else all
+    region: str = "auto"
     # motion scaled to the source's face; LivePortrait's "expression-friendly"
     friendly: bool = True
     stitching: bool = True  # shoulders stay where the source has them

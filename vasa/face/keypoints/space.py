@@ -101,7 +101,10 @@ class KeypointFace(nn.Module):
         """Portrait crop (1, 3, H, H) in [-1, 1]. The other arguments say nothing here: keypoints are read
         from the picture, and relative motion keeps the source's expression.
         """
-        canonical, motion = self.read(image)
+        return self.encode_known(image, *self.read(image))
+
+    def encode_known(self, image: Tensor, canonical: Tensor, motion: KeypointMotion) -> KeypointAppearance:
+        """A portrait crop whose keypoints have been read already."""
         volume = self.appearance_extractor(_network_picture(image.float()))
         source = self.warping.source(volume, motion.keypoints(canonical))
         return KeypointAppearance(source, canonical, to_raw(motion), image.float())
