@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from vasa.face.keypoints.animation import hull_multiplier
+from vasa.face.keypoints.animation import KeypointMotion, hull_multiplier
+from vasa.face.keypoints.camera import headpose_degrees
+from vasa.face.keypoints.networks import KeypointNetworks
 from vasa.face.keypoints.smoothing import smoothed
 from vasa.face.keypoints.stitching import COORDINATES, Retargeting
 from vasa.face.keypoints.warping import heat_maps, volume_grid
@@ -51,6 +53,30 @@ def test_every_group_by_the_plain_graph():
 @pytest.mark.full
 def test_warping_and_generator_by_the_optimised_graph():
     assert checked("adapter_optimised.py", "W,G,E2E") >= 12
+
+
+@pytest.mark.full
+def test_a_stitched_frame_by_the_plain_graph(golden):
+    """From two pictures to stitched keypoints and the frame, within the kit's own tolerances."""
+    networks = KeypointNetworks("human").eval()
+    parts = {"F": networks.appearance, "M": networks.motion, "W": networks.warping, "G": networks.generator}
+    for tag, part in parts.items():
+        make_weights.fill_module(part, tag)
+    make_weights.fill_module(networks.retargeting.stitching, "S.stitching")
+    x = []
+    with torch.no_grad():
+        for name in ("source", "driving"):
+            heads = networks.motion(torch.from_numpy(make_weights.image01(name)))
+            degrees = tuple(headpose_degrees(heads[angle]) for angle in ("pitch", "yaw", "roll"))
+            x.append(KeypointMotion.of_heads(heads, degrees).keypoints(heads["kp"].view(-1, 21, 3)))
+        stitched = networks.retargeting.stitched(*x)
+        np.testing.assert_allclose(stitched.numpy(), golden["E2E/x_d_stitched"], atol=2e-5)
+        volume = networks.appearance(torch.from_numpy(make_weights.image01("source")))
+        frame = networks.generator(networks.warping(volume, stitched, x[0])[0]).numpy()
+    assert list(frame.shape) == golden["E2E/stitched_out#shape"].tolist()
+    wanted = golden["E2E/stitched_out#probe"]
+    found = frame.ravel()[make_weights.probe_index("E2E/stitched_out", frame.size)]
+    assert np.abs(found - wanted).max() / np.sqrt((wanted**2).mean()) < 3e-4
 
 
 def test_grid_and_heat_maps(golden):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ from vasa.face.keypoints.generator import SpadeGenerator as G  # noqa: F401
 from vasa.face.keypoints.stitching import WIDTHS, KeypointMlp, Retargeting
 from vasa.face.keypoints.stitching import stitch as stitched
 from vasa.face.keypoints.warping import WarpingModule as W  # noqa: F401
+from vasa.preprocess.landmark_frame import openings
 
 
 def run_W(w: nn.Module, feature: Tensor, kp_source: Tensor, kp_driving: Tensor) -> dict[str, Tensor]:  # noqa: N802
@@ -46,13 +48,6 @@ def stitch(modules: dict[str, nn.Module], kp_source: Tensor, kp_driving: Tensor)
     return stitched(modules["stitching"], kp_source, kp_driving)
 
 
-def _ratio(points: Tensor, upper: int, lower: int, left: int, right: int) -> Tensor:
-    def apart(a: int, b: int) -> Tensor:
-        return (points[:, a] - points[:, b]).norm(dim=-1)
-
-    return apart(upper, lower) / (apart(left, right) + 1e-6)
-
-
 def animate(project: str, case: dict[str, Any], ctx: dict[str, Any]) -> Tensor:
     """x_d (T, 21, 3) of one set of upstream's options, by our names for them."""
     is_video = ctx["video_u8"] is not None
@@ -60,9 +55,9 @@ def animate(project: str, case: dict[str, Any], ctx: dict[str, Any]) -> Tensor:
     heads = ctx["M"](torch.stack([torch.from_numpy(f).float().permute(2, 0, 1) / 255 for f in frames]))
     pitch, yaw, roll = (headpose_degrees(heads[name]) for name in ("pitch", "yaw", "roll"))
     own = KeypointMotion.of_heads(heads, (pitch, yaw, roll))
-    seen = torch.tensor(ctx["video_lmk"] if is_video else ctx["source_lmk"]).float().view(len(frames), -1, 2)
-    own.eyes = torch.stack([_ratio(seen, 6, 18, 0, 12), _ratio(seen, 30, 42, 24, 36)], 1)
-    own.lips = _ratio(seen, 90, 102, 48, 66)[:, None]
+    seen = np.asarray(ctx["video_lmk"] if is_video else ctx["source_lmk"]).reshape(len(frames), -1, 2)
+    told = torch.from_numpy(np.stack([openings(points) for points in seen])).float()
+    own.eyes, own.lips = told[:, :2], told[:, 2:]
     given = {name: torch.tensor(value).float() for name, value in ctx["template"].items()}
     driving = KeypointMotion(
         given["R"], given["exp"], given["scale"], given["t"], given.get("c_eyes"), given.get("c_lip")

@@ -1,13 +1,18 @@
 """Frames in the whole picture: untouched outside, no seam, even sides, where they belong."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.paste import LONGEST_PX, Surround, even_and_bounded, fade
 from vasa.preprocess.align import FoundFace
-from vasa.preprocess.crop import Crop, cut
+from vasa.preprocess.crop import Crop, cut, turn
+from vasa.preprocess.landmark_frame import frame_of
 
 
 @pytest.fixture
@@ -98,3 +103,41 @@ def test_no_step_of_colour_at_the_edge_of_a_turned_portrait(tiny_runs, photo, ta
     for frame in talking_face.perform(portrait, iter([motion]), 2):
         step = frame[y0:y1, x0:x1].astype(float) - surround.picture[y0:y1, x0:x1]
         assert np.abs(step[ring].mean(0)).max() < 1
+
+
+def test_a_turned_crop_put_back_is_the_picture_and_leaves_its_outside(photo):
+    """At the photograph's size, smaller, and reaching out of it."""
+    for crop in (Crop(200.3, 150.8, 160.7, 160, angle=0.4), Crop(30.0, 250.0, 200.0, 96, angle=-0.7),
+                 Crop(200, 150, 90.0, 256, angle=2.0)):  # fmt: skip
+        surround = Surround.of(photo, crop)
+        whole = surround.around(cut(photo, crop))
+        assert np.abs(whole.astype(int) - surround.picture).max() <= 3
+        noisy = surround.around(np.zeros((crop.size, crop.size, 3), np.uint8))
+        y, x = np.mgrid[:300, :406] + 0.5
+        inside = np.abs(crop.to_crop(np.stack([x, y], -1))).max(-1)
+        same = (noisy == surround.picture).all(-1)
+        assert same[inside > 0.98].all() and not same[inside < 0.7].any()
+
+
+def test_pasting_by_a_mask_is_as_recorded():
+    """LivePortrait's paste under a mask of its own: linear there, cubic here, a level on noise."""
+    golden = Path(__file__).resolve().parents[1] / "golden"
+    sys.path.insert(0, str(golden))
+    import make_weights
+
+    recorded = np.load(golden / "liveportrait_golden.npz")
+    whole, face = make_weights.image_u8("crop_img", 480, 640), make_weights.image_u8("paste_face", 512, 512)
+    frame = frame_of(recorded["crop/203/pts"]).widened(2.3, 0, -0.125)
+    # OpenCV counts from the middles of pixels, on both sides
+    shift = 0.5 - 0.5 * frame.side / 512 * turn(frame.angle).sum(0)
+    crop = Crop(frame.centre_x + shift[0], frame.centre_y + shift[1], frame.side, 512, angle=frame.angle)
+    y, x = np.mgrid[:512, :512]
+    mask = 255 * 2 * (1.2 - ((x - 256) / 230) ** 2 - ((y - 256) / 230) ** 2)
+    surround = Surround.of(whole, crop)
+    x0, y0, x1, y1 = surround.place
+    surround.share = surround._fitted(Image.fromarray(mask.clip(0, 255).astype(np.uint8)), (x1 - x0, y1 - y0))
+    share = np.zeros((480, 640))
+    share[y0:y1, x0:x1] = np.asarray(surround.share) / 255
+    assert np.abs(share[::8, ::8] - recorded["crop/paste/mask_every_8th"]).max() < 0.01
+    apart = np.abs(surround.around(face)[::8, ::8] - recorded["crop/paste/result_every_8th"].astype(float))
+    assert apart.mean() < 1.2 and apart.max() <= 13

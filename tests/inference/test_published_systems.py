@@ -12,12 +12,14 @@ import pytest
 import soundfile
 import torch
 from joyvasa_cases import template, tiny_model
+from keypoint_cases import NARROW, made_up
+from landmark_files import write_landmarks
 from PIL import Image
 from safetensors.torch import load_file
 
 from vasa.checkpoint import CheckpointError
 from vasa.face.keypoints.config import RulesConfig
-from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS, KeypointNetworks
+from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS
 from vasa.face.keypoints.template import read_template
 from vasa.inference.animate import Animator, load_face
 from vasa.inference.config import InferRun, PublishedRun
@@ -27,21 +29,6 @@ from vasa.pretrained.registry import FrozenNetwork
 from vasa.pretrained.systems import parts_of
 from vasa.safe_pickle import load_arrays
 from vasa.video import VideoReader, VideoWriter
-
-NARROW = 8
-
-
-def made_up(species):
-    """Keypoint networks whose keypoints and scale are in a face's range."""
-    torch.manual_seed(0)
-    networks = KeypointNetworks(species, NARROW).eval()
-    heads = networks.motion.detector
-    with torch.no_grad():
-        heads.fc_scale.weight.mul_(0.1)
-        heads.fc_scale.bias.fill_(1.3)
-        heads.fc_exp.weight.mul_(0.1)
-        heads.fc_kp.bias.uniform_(-0.7, 0.7)
-    return networks
 
 
 def write_files(folder, system="joyvasa", species="human"):
@@ -95,6 +82,8 @@ def portrait(tmp_path_factory):
 @pytest.fixture
 def infer(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in ("VASA_CACHE", "TORCH_HOME", "HOME"):  # where landmark networks might lie
+        monkeypatch.setenv(name, str(tmp_path / "nobody"))
     return runpy.run_path(str(root / "scripts" / "infer.py"))["run"]
 
 
@@ -193,6 +182,9 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
             writer.write(np.roll(picture, number, 1))
     infer([*common, f"image={portrait}", "driving=talk.mp4", "output=driven.mp4", "paste=true"])
     assert len(frames_of(Path("driven.mp4"))) == 4
+    infer([*common, "image=talk.mp4", f"audio={sound}", "output=dubbed.mp4"])
+    infer([*common, "image=talk.mp4", "driving=talk.mp4", "output=again.mp4", "keypoints.smooth=1e-6"])
+    assert [len(frames_of(Path(f"{name}.mp4"))) for name in ("dubbed", "again")] == [3, 4]
     Path("jobs.csv").write_text(
         f"name,image,audio,seed,keypoints.region\na,{portrait},{sound},1,all\nb,{portrait},{sound},2,lip\n"
         f"c,{portrait},nothing.wav,2,all\n"
@@ -203,17 +195,33 @@ def test_a_video_drives_and_a_list_is_made(infer, joyvasa, portrait, tmp_path):
     assert len(made) == 2
 
 
+def test_a_picture_drives_and_landmarks_open_eyes(infer, joyvasa, portrait, tmp_path):
+    """Held as long as the sound; openings of landmarks from a file that is named reach the frames."""
+    sound = sound_file(tmp_path / "speech.wav", 0.12)
+    common = [f"checkpoint={joyvasa}", f"image={portrait}", f"audio={sound}", f"driving={portrait}"]
+    common += [f"landmarks.points203={write_landmarks(tmp_path / 'landmark.onnx', 203)}", "size=256"]
+    infer([*common, "batch_frames=1", "output=a.mp4"])
+    infer([*common, "batch_frames=1", "output=b.mp4", "keypoints.eye_retargeting=true"])
+    plain, opened = (frames_of(Path(name)).astype(int) for name in ("a.mp4", "b.mp4"))
+    assert plain.shape == opened.shape == (3, 256, 256, 3)
+    assert np.abs(plain - plain[:1]).max() <= 8 and np.abs(opened - plain).mean() > 0.01
+    assert "203 points" in Path("a.provenance.json").read_text()
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         (["gaze_yaw=5"], "gaze_yaw is given, but this checkpoint's face space is of keypoints"),
         (["emotion=happy", "blink_rate=10"], "emotion and blink_rate are given"),
         (["fast=true"], "has no motion_fast.safetensors"),
-        (["keypoints.region=nose"], "region is 'nose'; wanted one of all, exp, pose, lip, eyes"),
-        (["keypoints.eye_retargeting=true"], "the source has no ratios"),
+        (["keypoints.region=nose"], "region is 'nose'; wanted one of auto, all, exp, pose, lip, eyes"),
+        (["keypoints.eye_retargeting=true"], "motion made of sound does not tell openings"),
+        (["keypoints.close_lips=true"], "the source has no ratios of its eyes and lips: five points"),
+        (["landmarks.points203=no.onnx"], "landmarks.points203='no.onnx' does not exist; get landmark.onnx"),
         (["driving=no.pkl"], "no.pkl does not exist"),
         (["keypoints.smooth=0.1"], "keypoints.smooth is given, for sources that are videos"),
         (["keypoints.compat=upstream", "guidance.audio=1"], "keypoints.compat=upstream wants JoyVASA's"),
+        (["keypoints.driving_scale=3"], "keypoints.driving_scale is given, but no video or picture"),
         (["keypoints.compat=late"], "compat is 'late'; wanted one of none, upstream"),
     ],
 )
@@ -244,6 +252,8 @@ def test_rules_are_refused_by_other_spaces(infer, tiny_runs, portrait, tmp_path,
     common = (f"checkpoint={tiny}", f"image={portrait}", "seconds=0.2", "size=64", "allow_centre_crop=true")
     said = refused(infer, capsys, *common, "keypoints.multiplier=2")
     assert "keypoints.multiplier is given, but this checkpoint's face space is not of keypoints" in said
+    said = refused(infer, capsys, *common, "landmarks.points106=a.onnx")
+    assert "landmarks are named, but the face space of checkpoint" in said
     said = refused(infer, capsys, *common, "save_template=true")
     assert "save_template writes motion of keypoints" in said
     drawn = write_template_file(tmp_path / "t.pkl", 25)
@@ -263,6 +273,10 @@ def test_an_animal_and_liveportrait_alone(infer, portrait, tmp_path, capsys):
     sound = sound_file(tmp_path / "speech.wav", 0.2)
     common = [f"checkpoint={run.output}", f"image={portrait}", "size=256", "batch_frames=1"]
     assert "has no motion model" in refused(infer, capsys, *common, f"audio={sound}", "output=x.mp4")
+    still = f"driving={write_template_file(tmp_path / 'one.pkl', 25, 1)}"
+    for one in (still, f"driving={portrait}"):
+        said = refused(infer, capsys, *common, one, "output=x.mp4")
+        assert "is one frame, but an animal moves as a driver moves" in said
     drawn = write_template_file(tmp_path / "t.pkl", 30, 4)
     infer([*common, f"driving={drawn}", "output=animal.mp4"])
     assert len(frames_of(Path("animal.mp4"))) == 3

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vasa.inference.source_video import SourceVideo, dub, is_video, swinging
+from vasa.inference.source_frames import is_video, swinging, swung
+from vasa.inference.source_video import SourceVideo, dub
 from vasa.preprocess.align import FoundFace
 from vasa.preprocess.crop import Crop
 from vasa.records import CONTROL_INDEX
@@ -63,6 +64,7 @@ def test_a_video_is_gone_through_back_and_forth(source):
     levels = [int(frame.mean().round()) for _, frame in steps]
     assert np.abs(np.array(levels) - [100 + 4 * n for n in numbers]).max() <= 2
     assert [n for n, _ in swinging(source.video, 13)] == [*range(10), 8, 7, 6]
+    assert swung(10, 40).tolist() == numbers and swung(1, 3).tolist() == [0, 0, 0]
 
 
 def test_head_eyes_and_brows_stay_and_the_lips_speak(talking_face, source):

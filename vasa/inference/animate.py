@@ -43,7 +43,6 @@ from vasa.inference.performance import (
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.provenance import Claim, input_files, sidecar_of, write_card
 from vasa.inference.report import write_sidecar
-from vasa.inference.source_video import SourceVideo
 from vasa.inference.tidy import tidy
 from vasa.inference.untrained_warp import UntrainedWarp
 from vasa.records import VIDEO_FPS
@@ -126,7 +125,13 @@ def load_face(config: InferRun) -> TalkingFace:
     """The checkpoint of a run, on its device and threads."""
     torch.set_num_threads(config.threads)
     return TalkingFace.from_pretrained(
-        config.checkpoint, config.device, config.detector, config.matte, config.fast, config.precision
+        config.checkpoint,
+        config.device,
+        config.detector,
+        config.matte,
+        config.fast,
+        config.landmarks,
+        config.precision,
     )
 
 
@@ -171,7 +176,7 @@ class Animator:
             photo, framed = self.face.person.portrait, True
         with self._rendering(job.learned):
             who, fresh = self._prepared(config, replace(job, framed=framed), photo)
-            portrait = who.portrait if isinstance(who, SourceVideo) else who
+            portrait = who if isinstance(who, Portrait) else who.portrait
             spoken = sound[0] if config.driving is None and config.motion is None else None
             claim = Claim.of(config, job, folder, self.face.checkpoint, portrait.picture, spoken)
             made = self._performance(config, job, folder, who, sound)
@@ -206,8 +211,9 @@ class Animator:
         """Who is shown, and whether that was made ready just now."""
         if job.pose_from is not None or job.expression_from is not None:
             config = replace(config, keep_expression=0.0)  # a driver's takes its place
-        names = ("size", "allow_centre_crop", "keep_expression", "background", "paste")
+        names = ("size", "allow_centre_crop", "keep_expression", "background", "paste", "face_box")
         key = {name: getattr(config, name) for name in names}
+        key["framing"] = config.keypoints.framing
         key |= {"image": _identity(config.image) or config.seed, "framed": job.framed, "learned": job.learned}
         if self._last is not None and self._last[0] == key:
             return self._last[1], False

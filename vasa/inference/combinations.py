@@ -12,17 +12,9 @@ from vasa.inference.config import RegionFiles, VideoOptions
 
 GENERATED = ("steps", "guidance")
 """What only a motion model that generates can heed."""
-PHOTOGRAPHS = (
-    "driving",
-    "motion",
-    "regions",
-    "only",
-    "paste",
-    "background",
-    "keep_expression",
-    "pose",
-    "allow_centre_crop",
-)
+OF_FRAMING = ("paste", "background", "allow_centre_crop", "face_box")
+"""What says how a photograph is cut and shown."""
+PHOTOGRAPHS = ("driving", "motion", "regions", "only", *OF_FRAMING, "keep_expression", "pose")
 """What goes with a photograph alone, not with a video whose lips are exchanged."""
 OF_KEPT: dict[str, tuple[str, ...]] = {
     "head": (
@@ -53,6 +45,8 @@ def check_together(options: VideoOptions) -> None:
             f"{_and(unheard)} {_is(unheard)} given with {other}={getattr(options, other or '')}, where no "
             f"motion is generated; leave {_it(unheard)} out."
         )
+    if options.face_box is not None and options.image is None:
+        raise ValueError(f"face_box={options.face_box} comes without an image; give one, or leave it out.")
     regions: dict[str, Any] = options.regions.as_dict()
     dropped = {
         "all": [],
@@ -69,18 +63,11 @@ def check_together(options: VideoOptions) -> None:
 
 def check_with_video(options: VideoOptions, asked: Asked) -> None:
     """As ``check_together``, where the image is a video. Raises: ValueError."""
-    unfit = given(options, PHOTOGRAPHS)
-    if unfit:
-        one = len(unfit) == 1
-        raise ValueError(
-            f"image {str(options.image)!r} is a video, whose own motion and picture stay; the "
-            f"{'option' if one else 'options'} {_and(unfit)} {'goes' if one else 'go'} with a photograph: "
-            f"leave {_it(unfit)} out."
-        )
+    _check_is_of_videos(options, PHOTOGRAPHS)
     for region, names in OF_KEPT.items():
         if region not in options.kept:
             continue
-        idle = sorted({*given(options, names), *(name for name in names if asked.varies(name))})
+        idle = _idle(options, asked, names)
         if idle:
             raise ValueError(
                 f"{_and(idle)} {_is(idle)} given, but of the video {str(options.image)!r} the {region} "
@@ -89,13 +76,58 @@ def check_with_video(options: VideoOptions, asked: Asked) -> None:
             )
 
 
+def moves_head(region: str) -> bool:
+    """Whether a source video's head follows, of keypoints.region."""
+    return region in ("auto", "all", "pose")
+
+
+def check_with_keypoint_video(options: VideoOptions, asked: Asked, species: str) -> None:
+    """The same in a keypoint space. Raises: ValueError."""
+    if species != "human":
+        raise ValueError(
+            f"image {str(options.image)!r} is a video, and this checkpoint's weights are of animals, which "
+            "are shown from photographs only; give a picture."
+        )
+    speaks, rules = options.driving is None and options.motion is None, options.keypoints
+    _check_is_of_videos(options, (*OF_FRAMING, *(("pose",) if speaks else ())))
+    _refuse_rules(options, OF_PHOTOGRAPHS, f"but image {str(options.image)!r} is a video, which has no such")
+    if moves_head(rules.region) and not (speaks and rules.region == "auto"):
+        return
+    idle = _idle(options, asked, OF_KEPT["head"])
+    if idle:
+        raise ValueError(
+            f"{_and(idle)} {_is(idle)} given, but of the video {str(options.image)!r} the head is kept; give "
+            f"keypoints.region=all, or leave {_it(idle)} out."
+        )
+
+
+def _idle(options: VideoOptions, asked: Asked, names: tuple[str, ...]) -> list[str]:
+    """Those of ``names`` that are given, or have a track."""
+    return sorted({*given(options, names), *(name for name in names if asked.varies(name))})
+
+
+def _check_is_of_videos(options: VideoOptions, names: tuple[str, ...]) -> None:
+    unfit = given(options, names)
+    if unfit:
+        one = len(unfit) == 1
+        raise ValueError(
+            f"image {str(options.image)!r} is a video, whose own motion and picture stay; the "
+            f"{'option' if one else 'options'} {_and(unfit)} {'goes' if one else 'go'} with a photograph: "
+            f"leave {_it(unfit)} out."
+        )
+
+
 UNSAID = ("gaze_yaw", "gaze_pitch", "emotion", "blink_rate", "regions", "only", "keep_expression", "keep")
 """What a space of keypoints has no labels for: it was learned without any."""
 OF_SOURCE_VIDEOS = ("open_source_eyes", "smooth")
+OF_PHOTOGRAPHS = ("friendly", "compat", "crop_rotate")
+OF_FILMED_DRIVERS = ("driving_scale", "driving_vx", "driving_vy")
 
 
-def check_space(options: VideoOptions, asked: Asked, keypoints: bool) -> None:
-    """Raises: ValueError of what a checkpoint's face space, of keypoints or volumetric, cannot honour."""
+def check_space(options: VideoOptions, asked: Asked, keypoints: bool, is_video: bool = False) -> None:
+    """Raises: ValueError of what a checkpoint's face space, of keypoints or volumetric, cannot honour.
+    is_video: what the image is.
+    """
     if keypoints:
         names = {*given(options, UNSAID), *(name for name in UNSAID if asked.varies(name))}
         unfit = [name for name in UNSAID if name in names]
@@ -106,11 +138,10 @@ def check_space(options: VideoOptions, asked: Asked, keypoints: bool) -> None:
                 "takes a part of a driver), or take a checkpoint of the volumetric space, such as "
                 "checkpoints/demo."
             )
-        _refuse_rules(
-            options,
-            OF_SOURCE_VIDEOS,
-            "for sources that are videos, which keypoint spaces do not take here yet",
-        )
+        if not is_video:
+            _refuse_rules(options, OF_SOURCE_VIDEOS, "for sources that are videos, and the image is none")
+        if options.driving is None or options.driving.suffix == ".pkl":
+            _refuse_rules(options, OF_FILMED_DRIVERS, "but no video or picture of a face drives")
         return
     if options.driving is not None and options.driving.suffix == ".pkl":
         raise ValueError(

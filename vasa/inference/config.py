@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vasa.face.keypoints.config import RulesConfig
-from vasa.pretrained.config import DetectorConfig, MatteConfig
+from vasa.pretrained.config import DenseLandmarksConfig, DetectorConfig, MatteConfig
 
 POSES = ("relative", "absolute")
 BACKGROUNDS = ("carried", "plate")
@@ -34,6 +34,8 @@ MAX_SEED = 2**63 - 1
 PUBLISHED_ACTIONS = ("list", "verify", "fetch", "bundle", "try")
 PRECISIONS = ("auto", "fp32", "bf16")
 ONLY = ("all", "pose", "dynamics")
+SMALLEST_BOX = 16
+"""Pixels, of the side of a square that shows a face."""
 KEPT = ("head", "eyes", "brows")
 
 
@@ -138,6 +140,9 @@ class VideoOptions:
     size: int = 512  # px, largest side of the video; smaller faces keep their own resolution
     seconds: float = 10.0  # of synthetic speech where no audio is given
 
+    # x,y,side: the square of a picture that shows the head, in place of one that is searched: left, top and
+    # side in pixels of the upright picture
+    face_box: str | None = None
     allow_centre_crop: bool = False  # use the middle of a picture in which no face is found
 
     def __post_init__(self) -> None:
@@ -157,7 +162,22 @@ class VideoOptions:
             raise ValueError(f"seed is {self.seed}; wanted a whole number from 0 to {MAX_SEED}.")
         if not 0.04 <= self.seconds <= 3600:
             raise ValueError(f"seconds is {self.seconds}; wanted 0.04 to 3600.")
+        if self.face_box is not None:
+            self._check_box(self.face_box)
         self._check_editing()
+
+    def _check_box(self, text: str) -> None:
+        box = self.box
+        if box is None or not all(math.isfinite(number) for number in box) or box[2] < SMALLEST_BOX:
+            raise ValueError(
+                f"face_box is {text!r}; wanted x,y,side in pixels, such as 120,40,360, with a side of at "
+                f"least {SMALLEST_BOX}."
+            )
+        if self.allow_centre_crop:
+            raise ValueError(
+                f"face_box={text} comes with allow_centre_crop=true, but a square that is named is not "
+                "searched; leave one of them out."
+            )
 
     def _check_editing(self) -> None:
         if self.only not in ONLY:
@@ -169,6 +189,15 @@ class VideoOptions:
             raise ValueError(
                 f"driving={self.driving} comes with motion={self.motion}; give one, and regions of the other."
             )
+
+    @property
+    def box(self) -> tuple[float, float, float] | None:
+        """``face_box`` as left, top and side; None where it is not given, or not three numbers."""
+        try:
+            x, y, side = (float(part) for part in (self.face_box or "").strip("[]() ").split(","))
+        except ValueError:
+            return None
+        return x, y, side
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -215,6 +244,7 @@ class InferRun(VideoOptions):
     fast: bool = False  # the motion model's student of few evaluations makes the motion, where there is one
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     matte: MatteConfig = field(default_factory=MatteConfig)
+    landmarks: DenseLandmarksConfig = field(default_factory=DenseLandmarksConfig)  # of keypoint spaces
 
     # Many videos: CSV or JSON lines, a row for each, whose columns are options of one video. What is given
     # beside the list holds for every row that does not say otherwise.

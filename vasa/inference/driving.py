@@ -16,19 +16,22 @@ from torch import Tensor
 from vasa.audio import read_audio, sound_start_s
 from vasa.face.space import FaceSpace
 from vasa.inference.face_video import FaceVideo
+from vasa.inference.keypoint_framing import DriverOpenings
 from vasa.preprocess.crop import cut
 from vasa.records import AUDIO_HZ
 from vasa.video import VideoReader
 
 log = logging.getLogger(__name__)
 
+Sound = tuple[np.ndarray | None, int]
+"""What is heard, float32 (N,) or None, and its rate in Hz."""
 AT_ONCE = 32
 """Frames encoded together."""
 EASE = 8
 """Frames in which held motion becomes that of a face that is back."""
 
 
-def soundtrack(video: Path) -> tuple[np.ndarray | None, int]:
+def soundtrack(video: Path) -> Sound:
     """The sound of a video from its first frame on: (float32 (N,), rate in Hz); None where it has none.
 
     Raises: FileNotFoundError; ValueError where it is no video.
@@ -50,23 +53,28 @@ def as_tensor(pictures: np.ndarray, device: torch.device) -> Tensor:
 
 
 def motion_of(
-    video: FaceVideo, face: FaceSpace, device: torch.device, most: int | None = None
+    video: FaceVideo,
+    face: FaceSpace,
+    device: torch.device,
+    most: int | None = None,
+    openings: DriverOpenings | None = None,
 ) -> Iterator[Tensor]:
     """Raw motion (t, E) of every frame of a video, or ``most``, in the framing of its first square.
 
     Where the face is not seen its last motion is held, before it is first seen its first; when it comes back
-    the motion eases over to it, so nothing jumps.
+    the motion eases over to it, so nothing jumps. openings: are measured too, and treated alike, and are in
+    its track when the motion of the same frames is given.
     """
     last: Tensor | None = None
     held, waiting, away = torch.empty(0), 0, 0
-    length = len(video) if most is None else most
+    length, width = len(video) if most is None else most, face.layout.width
     for start in range(0, length, AT_ONCE):
         stop = min(start + AT_ONCE, length)
         seen = video.seen[start:stop]
         if last is None and not seen.any():
             waiting += stop - start
             continue
-        found = _encoded(video, start, stop, face, device)
+        found = _encoded(video, start, stop, face, device, openings)
         if last is None:
             last = found[int(np.argmax(seen))]
         shown = []
@@ -79,14 +87,28 @@ def motion_of(
                 away -= 1
             last = one
             shown.append(one)
-        if waiting:
-            yield shown[0].expand(waiting, -1)
-            waiting = 0
-        yield torch.stack(shown)
+        whole = torch.stack([*[shown[0]] * waiting, *shown])
+        waiting = 0
+        if openings is not None:
+            openings.track.add(whole[:, width:])
+        yield whole[:, :width]
 
 
 @torch.inference_mode()
-def _encoded(video: FaceVideo, start: int, stop: int, face: FaceSpace, device: torch.device) -> Tensor:
-    frames = enumerate(video.frames(start, stop), start)
-    pictures = np.stack([cut(frame, video.crop(n, face.size, face.size)) for n, frame in frames])
-    return video.in_first_square(face.motion(as_tensor(pictures, device)), start, face.layout)
+def _encoded(
+    video: FaceVideo,
+    start: int,
+    stop: int,
+    face: FaceSpace,
+    device: torch.device,
+    openings: DriverOpenings | None,
+) -> Tensor:
+    """Raw motion (t, E) of frames, with ``openings`` (t, E + 3)."""
+    pictures, told = [], []
+    for number, frame in enumerate(video.frames(start, stop), start):
+        square = video.crop(number, face.size, face.size)
+        pictures.append(cut(frame, square))
+        if openings is not None:
+            told.append(openings.of_frame(frame, square))
+    motion = video.in_first_square(face.motion(as_tensor(np.stack(pictures), device)), start, face.layout)
+    return torch.cat([motion, torch.from_numpy(np.stack(told)).to(motion)], 1) if told else motion

@@ -14,3 +14,10 @@ class Edit(Protocol):
     """
 
     def __call__(self, motion: Tensor, first: int) -> Tensor: ...
+
+
+def finite(motion: Tensor) -> Tensor:
+    """Motion that is to be rendered. Raises: FloatingPointError."""
+    if not bool(motion.isfinite().all()):
+        raise FloatingPointError("the motion has values that are not finite; no frame is made of them.")
+    return motion

@@ -9,7 +9,7 @@ first square; else the square follows it smoothly, and ``in_first_square`` takes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.ndimage import median_filter, uniform_filter1d
 from torch import Tensor
 
-from vasa.preprocess.align import FaceAligner
+from vasa.preprocess.align import FaceAligner, FoundFace
 from vasa.preprocess.crop import Crop, picture_size
 from vasa.preprocess.tracking import LOOK_PX
 from vasa.records import MotionLayout
@@ -37,6 +37,9 @@ followed."""
 SMOOTH = 11
 """Frames over which a square that follows is averaged."""
 
+Square = Callable[[np.ndarray, FoundFace], Crop]
+"""Of a frame (H, W, 3) and the face that was found in it: the square that is cut."""
+
 
 class FaceVideo:
     """crops: (T, 3) centre_x, centre_y and side, pixels of a frame, NaN nowhere. seen: (T,) whether the face
@@ -50,12 +53,14 @@ class FaceVideo:
         framed: bool = False,
         most: int | None = None,
         name: str = "driving",
+        square: Square | None = None,
     ) -> None:
         """framed: frames are cut by the crop rule already, and nothing is searched. most: frames to use.
+        square: of a frame and the face in it, where another rule than the crop rule shall hold.
 
         Raises: FileNotFoundError; ValueError where it is no video, or no look finds a face.
         """
-        self.path, self._reader = path, VideoReader(path)
+        self.path, self._reader, self._square = path, VideoReader(path), square
         self._indices = resample_indices(self._reader.times_s, self._reader.duration_s)[:most]
         if framed:
             height, width = next(self.frames(0, 1)).shape[:2]
@@ -111,10 +116,12 @@ class FaceVideo:
             small = _reduced(frame, LOOK_PX)
             scale = frame.shape[1] / small.shape[1]
             try:
-                found = aligner.find(small, 16, LOOK_PX, last=last).crop
+                found = aligner.find(small, 16, LOOK_PX, last=last)
             except ValueError:
                 continue
-            last, looks[look] = found, np.array([found.centre_x, found.centre_y, found.side]) * scale
+            last = found.crop
+            place = last if self._square is None else self._square(small, found)
+            looks[look] = np.array([place.centre_x, place.centre_y, place.side]) * scale
         found_at = np.flatnonzero(np.isfinite(looks[:, 0]))
         if len(found_at) == 0:
             raise ValueError(

@@ -19,7 +19,8 @@ from vasa.records import VIDEO_FPS
 class Portrait:
     """A portrait made ready once, for any number of videos. picture: its crop, uint8 (H, H, 3). motion:
     (1, E), its own. backdrop: what frames are laid over; None: they stay as rendered. surround: the larger
-    picture that they are put back into; None: none.
+    picture that they are put back into; None: none. openings: (3,), of its eyes and lips, where landmarks
+    that tell them were seen.
     """
 
     picture: np.ndarray
@@ -29,6 +30,7 @@ class Portrait:
     seconds: float
     backdrop: Backdrop | None = None
     surround: Surround | None = None
+    openings: np.ndarray | None = None
 
 
 @dataclass(slots=True)

@@ -14,35 +14,34 @@ import torch
 from torch import Tensor
 
 from vasa.audio import check_waveform, frames_for, read_audio
-from vasa.face.keypoints.space import KeypointFace, to_raw
+from vasa.face.keypoints.space import KeypointFace
 from vasa.face.keypoints.template import ENDING as TEMPLATE_ENDING
-from vasa.face.keypoints.template import read_template, write_template
+from vasa.face.keypoints.template import write_template
 from vasa.inference.asked import Asked, asked_of
-from vasa.inference.combinations import check_space, check_with_video
+from vasa.inference.combinations import check_space, check_with_keypoint_video, check_with_video
 from vasa.inference.config import InferRun
 from vasa.inference.control_edits import edits_for
 from vasa.inference.demo import demo_portrait, demo_speech
-from vasa.inference.driving import motion_of, soundtrack
+from vasa.inference.driving import Sound, motion_of, soundtrack
 from vasa.inference.edits import Edit
 from vasa.inference.face_video import FaceVideo
 from vasa.inference.generation import Generation, Portrait
-from vasa.inference.keypoint_edit import keypoint_edits
+from vasa.inference.keypoint_driving import has_frames
+from vasa.inference.keypoint_performance import followed, keypoints_from_file
+from vasa.inference.keypoint_video import KeypointVideo
 from vasa.inference.motion_files import CSV_ENDING, ENDING, MotionRecorder, SavedMotion, write_table
 from vasa.inference.noise import first_seed
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.portrait import read_picture
 from vasa.inference.regions import Endless, Only, Regions
 from vasa.inference.retarget import DriverRetargeter, Retargeter
-from vasa.inference.source_video import SourceVideo, dub, is_video
+from vasa.inference.source_frames import is_video
+from vasa.inference.source_video import SourceVideo, dub
 from vasa.preprocess.align import whole_frame
 from vasa.records import AUDIO_HZ, VIDEO_FPS
 
 PICKLE_ENDING = ".motion" + TEMPLATE_ENDING
-CHUNK = 64
-"""Frames of a template that are handed on at a time."""
-Subject = Portrait | SourceVideo
-Sound = tuple[np.ndarray | None, int]
-"""What is heard, float32 (N,) or None, and its rate in Hz."""
+Subject = Portrait | SourceVideo | KeypointVideo
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ def heard(options: InferRun) -> Sound:
     """
     if options.audio is not None:
         return read_audio(options.audio)
-    if options.driving is not None and options.driving.suffix != TEMPLATE_ENDING:
+    if options.driving is not None and has_frames(options.driving):
         return soundtrack(options.driving)
     if options.driving is not None or options.motion is not None:
         return None, AUDIO_HZ
@@ -87,7 +86,9 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
     """
     path, known = options.image, None
     if path is not None and photo is None:
-        check_with_video(options, asked_of(options))  # before it is looked through
+        _check_source(options, asked_of(options), face, True)  # before it is looked through
+        if isinstance(face.face, KeypointFace):
+            return KeypointVideo.open(path, face, options.size, options.keypoints)
         return SourceVideo.open(path, face, options.size)
     if photo is None and face.person is not None:
         photo = face.person.portrait
@@ -104,6 +105,8 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
             options.keep_expression,
             options.background,
             options.paste,
+            options.keypoints,
+            options.box,
         )
     except ValueError as error:
         raise ValueError(f"image {str(path)!r}: {error}") from error
@@ -116,9 +119,10 @@ def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound
     """
     recorder = MotionRecorder() if motion_files(options, Path("video")) else None
     asked = asked_of(options)
-    check_space(options, asked, isinstance(face.face, KeypointFace))
-    if isinstance(who, SourceVideo):
-        check_with_video(options, asked)
+    _check_source(options, asked, face, not isinstance(who, Portrait))
+    if isinstance(who, KeypointVideo):
+        generation = followed(options, asked, face, who, sound, recorder)
+    elif isinstance(who, SourceVideo):
         generation = _dubbed(options, asked, face, who, sound, recorder)
     else:
         generation = _performed(options, asked, face, who, sound, recorder)
@@ -126,6 +130,16 @@ def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound
     if waveform is not None:
         waveform = waveform[: math.ceil(generation.num_frames / VIDEO_FPS * rate_hz)]
     return Performance(generation, waveform, rate_hz, recorder)
+
+
+def _check_source(options: InferRun, asked: Asked, face: TalkingFace, is_video: bool) -> None:
+    """Raises: ValueError of what the face space, or an image that is a video, cannot heed."""
+    space = face.face
+    check_space(options, asked, isinstance(space, KeypointFace), is_video)
+    if is_video and isinstance(space, KeypointFace):
+        check_with_keypoint_video(options, asked, space.species)
+    elif is_video:
+        check_with_video(options, asked)
 
 
 def _performed(
@@ -145,7 +159,7 @@ def _performed(
     edits += [] if recorder is None else [recorder]
     if other is not None:
         if isinstance(face.face, KeypointFace):
-            return _keypoints_from_file(other, options, face, face.face, portrait, distance, edits)
+            return keypoints_from_file(other, options, face, face.face, portrait, distance, edits, sound)
         motion, num_frames, retarget, seed = _from_file(other, options, face, portrait, distance, seen)
         return face.perform(portrait, motion, num_frames, [retarget, *edits], seed, options.batch_frames)
     assert sound[0] is not None
@@ -163,37 +177,6 @@ def _performed(
         batch_frames=options.batch_frames,
         rules=options.keypoints,
     )
-
-
-def _keypoints_from_file(
-    path: Path,
-    options: InferRun,
-    face: TalkingFace,
-    space: KeypointFace,
-    portrait: Portrait,
-    distance: float,
-    edits: list[Edit],
-) -> Generation:
-    """A portrait in a keypoint space under a driving video, a motion template or a saved motion."""
-    reference, seed = None, options.seed
-    if path.suffix == TEMPLATE_ENDING:
-        template = to_raw(read_template(path))
-        motion, num_frames = iter(template.split(CHUNK)), len(template)
-    elif path.name.endswith(ENDING):
-        saved = SavedMotion.load(path, face.face_hash, space.layout.width)
-        motion, num_frames, reference, seed = saved.chunks(), len(saved.values), saved.portrait, saved.seed
-    else:
-        video = FaceVideo(path, face.aligner)
-        motion, num_frames = motion_of(video, space, face.device), len(video)
-    move, finish = keypoint_edits(
-        space,
-        portrait.appearance,
-        options.keypoints,
-        pose=options.pose,
-        distance=distance,
-        reference=None if reference is None else reference.to(face.device),
-    )
-    return face.perform(portrait, motion, num_frames, [move, *edits, finish], seed, options.batch_frames)
 
 
 def _regional(

@@ -36,11 +36,13 @@ from vasa.face.volumetric.personal_face import PersonalFace, with_person
 from vasa.inference.bundle_files import MOTION_FILE, STUDENT_FILE, read_bundle
 from vasa.inference.config import BACKGROUNDS
 from vasa.inference.controls import AUTO, Emotion, conditions
-from vasa.inference.edits import Edit
+from vasa.inference.edits import Edit, finite
 from vasa.inference.features import feature_chunks
+from vasa.inference.framing import Box, middle, named_square
 from vasa.inference.generation import Generation, Portrait
 from vasa.inference.joyvasa_source import JoyvasaSource
-from vasa.inference.keypoint_edit import keypoint_edits
+from vasa.inference.keypoint_edit import Driver, keypoint_edits
+from vasa.inference.keypoint_framing import framed_portrait
 from vasa.inference.keypoint_system import load_keypoint_system
 from vasa.inference.noise import SeededNoise, SeedTrack, first_seed
 from vasa.inference.paste import Surround
@@ -51,8 +53,10 @@ from vasa.motion.config import MotionConfig
 from vasa.motion.windows import ConditionTrack, GuidanceTrack, MotionGenerator, NoiseTrack
 from vasa.preprocess.align import FaceAligner, FoundFace, whole_frame
 from vasa.preprocess.crop import cut
+from vasa.preprocess.face_landmarks import FaceLandmarks
 from vasa.preprocess.plate import Backdrop
-from vasa.pretrained.config import DetectorConfig, MatteConfig, SpeechConfig
+from vasa.pretrained.config import DenseLandmarksConfig, DetectorConfig, MatteConfig, SpeechConfig
+from vasa.pretrained.dense_landmarks import build_dense
 from vasa.pretrained.matte import Matte, build_matte
 from vasa.pretrained.speech import SpeechEncoder, build_speech_encoder
 from vasa.records import Conditions, MotionLayout
@@ -100,6 +104,7 @@ class TalkingFace:
         self.face, self.motion, self.speech, self.aligner = face, motion, speech, aligner
         self.device, self.checkpoint = torch.device(device), dict(checkpoint or {})
         self._matte_config, self.precision = matte or MatteConfig(), precision
+        self.landmarks = FaceLandmarks({})
 
     @property
     def person(self) -> PersonalFace | None:
@@ -123,13 +128,14 @@ class TalkingFace:
         detector: DetectorConfig | None = None,
         matte: MatteConfig | None = None,
         fast: bool = False,
+        landmarks: DenseLandmarksConfig | None = None,
         precision: str = "auto",
     ) -> TalkingFace:
         """Loads a checkpoint folder made by ``scripts/bundle.py``. fast: its motion model's student.
-        precision: as ``InferRun.precision``.
+        landmarks: files that a keypoint space frames faces by. precision: as ``InferRun.precision``.
 
         Raises: FileNotFoundError; CheckpointError when a file is damaged, of another version, or of another
-        face space.
+        face space; ValueError for landmarks that nothing would read.
         """
         folder = Path(folder)
         card = read_bundle(folder)
@@ -144,8 +150,16 @@ class TalkingFace:
             parts = load_keypoint_system(folder, chosen, precision)
             aligner = FaceAligner(detector or DetectorConfig())
             known = {"folder": str(folder), **card, **parts.hashes}
-            return TalkingFace(
+            system = TalkingFace(
                 parts.face, parts.motion, parts.speech, aligner, chosen, known, matte, precision
+            )
+            if parts.face.species == "human":  # networks of landmarks know people alone
+                system.landmarks = FaceLandmarks(build_dense(landmarks or DenseLandmarksConfig()))
+            return system
+        if landmarks not in (None, DenseLandmarksConfig()):
+            raise ValueError(
+                f"landmarks are named, but the face space of checkpoint {str(folder)!r} is not of keypoints, "
+                "which they frame faces for; leave them out."
             )
         motion = MotionGenerator.from_pretrained(motion_file, chosen)
         face_hash = content_hash(folder / "face.safetensors")
@@ -175,14 +189,19 @@ class TalkingFace:
         keep_expression: float = 1.0,
         background: str = "carried",
         paste: bool = False,
+        rules: RulesConfig | None = None,
+        face_box: Box | None = None,
     ) -> Portrait:
         """Finds the face and encodes it, once.
 
-        size: largest side of the video in pixels; a smaller face keeps its own. known: where the face is, if
+        size: largest side of the video in pixels; a smaller face keeps its own, but not in a keypoint space,
+        whose frames do not come from the photograph's pixels. known: where the face is, if
         that need not be searched. keep_expression: share of the portrait's expression that is taken for how
         this face looks at rest and that movement is added to; at 0 movement replaces it. background: carried
         along as the face space renders it, or "plate": the portrait's own, the hole behind the person filled.
-        paste: frames are put back into the whole photograph.
+        paste: frames are put back into the whole photograph. rules: of a keypoint face space, which frames
+        faces by them. face_box: the square that shows the face; an animal's is the picture's middle without
+        one.
 
         Raises: FileNotFoundError, ValueError (not a picture, no face in it).
         """
@@ -200,7 +219,11 @@ class TalkingFace:
         person = self.person if self.person is not None and self.person.is_portrait(photo) else None
         if person is not None:
             known = whole_frame(photo, size)
-        found = known or self.aligner.find(photo, self.face.size, size, allow_centre_crop)
+        if known is not None and face_box is not None:
+            raise ValueError("face_box is given for a picture that is framed already; leave it out.")
+        found, openings = known or self._found(photo, size, allow_centre_crop, face_box), None
+        if isinstance(self.face, KeypointFace):
+            found, openings = framed_portrait(photo, found, self.landmarks, rules or RulesConfig(), size)
         picture = cut(photo, found.crop)
         pixels = torch.from_numpy(picture.copy()).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
         points = None
@@ -216,7 +239,16 @@ class TalkingFace:
         if paste:
             appearance, surround = self.face.hold_edges(appearance), Surround.of(photo, found.crop)
         seconds = time.perf_counter() - started
-        return Portrait(picture, found, appearance, motion, seconds, backdrop, surround)
+        return Portrait(picture, found, appearance, motion, seconds, backdrop, surround, openings)
+
+    def _found(
+        self, photo: np.ndarray, size: int, allow_centre_crop: bool, face_box: Box | None
+    ) -> FoundFace:
+        if face_box is not None:
+            return named_square(photo, face_box, self.aligner, self.face.size, size)
+        if isinstance(self.face, KeypointFace) and self.face.species != "human":
+            return middle(photo, self.face.size, size)
+        return self.aligner.find(photo, self.face.size, size, allow_centre_crop)
 
     def generate(
         self,
@@ -264,7 +296,12 @@ class TalkingFace:
             portrait = image
         else:
             portrait = self.prepare(
-                image, size, allow_centre_crop, keep_expression=keep_expression, background=background
+                image,
+                size,
+                allow_centre_crop,
+                keep_expression=keep_expression,
+                background=background,
+                rules=rules,
             )
         if rules is not None and rules.compat == "upstream":
             motion, num_frames = self._as_published(samples, sample_rate, seed, steps, guidance)
@@ -296,9 +333,8 @@ class TalkingFace:
     ) -> list[Edit]:
         """What generated motion goes through: made the portrait's, edited, finished as its space wants."""
         if isinstance(self.face, KeypointFace):
-            move, finish = keypoint_edits(
-                self.face, portrait.appearance, rules, pose=pose, distance=distance, sound=True
-            )
+            heard = Driver("motion made of sound", sound=True)
+            move, finish = keypoint_edits(self.face, portrait, rules, heard, pose=pose, distance=distance)
             return [move, *edits, finish]
         return [Retargeter(self.face, portrait.motion, pose, distance), *edits]
 
@@ -380,11 +416,7 @@ class TalkingFace:
                 chunk = chunk.to(self.device)
                 for edit in edits:
                     chunk = edit(chunk, made)
-                made += len(chunk)
-                if not bool(chunk.isfinite().all()):
-                    raise FloatingPointError(
-                        "the motion has values that are not finite; no frame is made of them."
-                    )
+                made += len(finite(chunk))
                 timings["motion_s"] += time.perf_counter() - started
             yield chunk
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import urllib.error
@@ -23,17 +22,13 @@ from vasa.inference.bundle_files import BUNDLE_FILE, BUNDLE_FORMAT, CARD_FILE, F
 from vasa.inference.config import PublishedRun
 from vasa.inference.system_trial import try_system
 from vasa.motion.joyvasa_files import load_published
-from vasa.pretrained.registry import FrozenNetwork
-from vasa.pretrained.systems import parts_of
+from vasa.pretrained.registry import NETWORKS, FrozenNetwork
+from vasa.pretrained.store import place_of, published_folder
+from vasa.pretrained.systems import OPTIONAL, parts_of
 from vasa.pretrained.third_party import read_torch_file
 
 TIMEOUT_S = 60
 _log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Where published files are put and looked for: ``published`` in $VASA_CACHE (~/.cache/vasa)."""
-    return Path(os.environ.get("VASA_CACHE", "~/.cache/vasa")).expanduser() / "published"
 
 
 def published(run: PublishedRun) -> str:
@@ -45,12 +40,12 @@ def published(run: PublishedRun) -> str:
     parts = parts_of(run.system, run.species)
     if run.action == "try":
         return try_system(run)
-    folder = run.folder or cache_folder()
+    folder = run.folder or published_folder()
     if run.action == "fetch":
         for part in parts.values():
             _fetch(part, folder / part.file)
     if run.action in ("list", "fetch"):
-        return table(parts, folder)
+        return table(parts, folder) + optional_rows(run.species)
     _check_all_there(parts, folder)
     say = verified if run.action == "verify" else _told
     lines = [f"{part.name}: {folder / part.file}: {say(part, folder / part.file)}" for part in parts.values()]
@@ -67,6 +62,16 @@ def table(parts: Mapping[str, FrozenNetwork], folder: Path) -> str:
         present = "yes" if path.is_file() else "no"
         lines.append(f"| {part.file} | {part.licence} | {part.url} | {path} | {present} |")
     return "\n".join(lines) + "\n"
+
+
+def optional_rows(species: str) -> str:
+    """Rows of the same table for what a system does without: where infer.py looks for it."""
+    lines = []
+    for name in OPTIONAL[species]:
+        part, path = NETWORKS[name], place_of(NETWORKS[name])
+        present = "yes" if path is not None and path.is_file() else "no, optional"
+        lines.append(f"| {part.file} | {part.licence} | {part.url} | {path} | {present} |")
+    return "".join(line + "\n" for line in lines)
 
 
 def verified(part: FrozenNetwork, path: Path) -> str:

@@ -15,37 +15,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from vasa.device import fast_precision
 from vasa.inference.driving import as_tensor
-from vasa.inference.edits import Edit
+from vasa.inference.edits import Edit, finite
 from vasa.inference.face_video import FaceVideo
 from vasa.inference.generation import Generation, Portrait
-from vasa.inference.paste import Surround
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.regions import REGION_CONTROLS
-from vasa.inference.rendering import to_frames
 from vasa.inference.retarget import DRIVER_REST
-from vasa.preprocess.align import FoundFace
+from vasa.inference.source_frames import even, looked_through, put_back, strengths, swinging
 from vasa.preprocess.crop import Crop, cut
 from vasa.records import CONTROL_HIGH, CONTROL_INDEX, CONTROL_LOW
-from vasa.video import VideoReader
 
-BACKWARDS = 16
-"""Frames that are read together where the video is gone through backwards."""
-FADE_FRAMES = 6
-"""Over which a face that is lost, or found again, changes over to the frame as it is."""
 RESTS = 24
 """Frames from which the mouth's rest is taken."""
 ACROSS_LIPS, BEYOND = ("lip_width", "lip_pucker", "smile"), 0.1
 """What the sound may do to the lips' width: so much beyond what the video mostly shows of this person, or
 lips that are wide open in a frame would be squeezed into a slit."""
-ACROSS, ALONG, BELOW, FADES = 1.1, 1.1, 0.3, 0.3
-"""The lower face, in lengths from eyes to mouth: half axes of an ellipse across and along the face, how far
-below the mouth its middle lies; and the share of the axes over which it fades."""
 
 
 @dataclass(slots=True)
@@ -64,12 +52,7 @@ class SourceVideo:
     @classmethod
     def open(cls, path: Path, face: TalkingFace, size: int) -> SourceVideo:
         """Looks through a video. Raises: FileNotFoundError; ValueError where it shows no face."""
-        video = FaceVideo(path, face.aligner, name="image")
-        frame = next(video.frames(video.first, video.first + 1))
-        crop = video.crop(video.first, face.face.size, size)
-        points = face.aligner.points_of(frame, crop)
-        found = FoundFace(crop, "video", 1, float(video.seen.mean()), points)
-        portrait = face.prepare(frame, size, known=found, keep_expression=0.0)
+        video, portrait = looked_through(path, face, size)
         return cls(video, portrait, *_mouth(video, face), size)
 
 
@@ -104,19 +87,6 @@ def _limits(controls: Tensor) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def is_video(path: Path) -> bool:
-    """Whether a file holds moving pictures, by its content: what Pillow takes for a picture does not."""
-    try:
-        with Image.open(path):
-            return False
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError):
-        pass
-    try:
-        return path.is_file() and len(VideoReader(path)) > 1
-    except ValueError:
-        return False
-
-
 def dub(
     face: TalkingFace,
     source: SourceVideo,
@@ -133,8 +103,7 @@ def dub(
     as the video has it. recorder: sees what is shown at last.
     """
     timings = {"portrait_s": source.portrait.seconds, "motion_s": 0.0, "render_s": 0.0}
-    first = next(source.video.frames(0, 1))
-    shape = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
+    shape = even(next(source.video.frames(0, 1))).shape[:2]
     frames = _Dub(face, source, keep, edits, recorder, timings).frames(motion, num_frames)
     return Generation(source.portrait, num_frames, seed, timings, shape, frames)
 
@@ -156,10 +125,7 @@ class _Dub:
         names = [control for name in spoken for control in REGION_CONTROLS[name]]
         self._spoken = [CONTROL_INDEX[name] for name in names]
         self._whole = not self._keep_head or spoken != ["lips"]
-        seen = source.video.seen
-        self._strength = np.ones(len(seen))
-        if not seen.all():
-            self._strength = (distance_transform_edt(seen) / FADE_FRAMES).clip(0, 1)
+        self._strength = strengths(source.video.seen)
 
     def frames(self, motion: Iterator[Tensor], num_frames: int) -> Iterator[np.ndarray]:
         shown = swinging(self._source.video, num_frames)
@@ -173,11 +139,7 @@ class _Dub:
             for edit in self._edits:
                 chunk = edit(chunk, made)
             self._timings["motion_s"] += time.perf_counter() - started
-            if not bool(chunk.isfinite().all()):
-                raise FloatingPointError(
-                    "the motion has values that are not finite; no frame is made of them."
-                )
-            for one in chunk.split(1):
+            for one in finite(chunk).split(1):
                 if (place := next(shown, None)) is None:
                     return
                 number, frame = place
@@ -196,15 +158,12 @@ class _Dub:
         motion = self._merged(space.own_motion(appearance), spoken)
         if self._recorder is not None:
             self._recorder(motion, place)
-        whole = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
+        whole = even(frame)
         strength = self._strength[number]
         if strength > 0:
             with fast_precision(self._face.device, self._face.precision):
                 image = space.render(space.hold_edges(appearance), motion).float()
-            surround = Surround.around_crop(whole, crop)
-            lower = None if self._whole or points is None else lower_face(points, surround.place)
-            surround.limit(float(strength), lower)
-            whole = surround.around(to_frames(image)[0])
+            whole = put_back(whole, crop, image, strength, None if self._whole else points)
         self._timings["render_s"] += time.perf_counter() - started
         return whole
 
@@ -224,34 +183,3 @@ class _Dub:
 def as_points(crop: Crop, points: np.ndarray, device: torch.device) -> Tensor:
     """Points (5, 2) in pixels of a photograph as those of its crop: (1, 5, 2), image coordinates."""
     return torch.from_numpy(crop.to_crop(points)).float().to(device)[None]
-
-
-def lower_face(points: np.ndarray, place: tuple[int, int, int, int]) -> Image.Image:
-    """A mask of a rectangle (x0, y0, x1, y1): 255 around mouth and chin, of the face with five points."""
-    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
-    length = np.hypot(*(mouth - eyes))
-    down = (mouth - eyes) / length
-    middle = mouth + BELOW * length * down
-    x0, y0, x1, y1 = place
-    y, x = np.mgrid[y0:y1, x0:x1].astype(np.float32) + 0.5
-    x, y = (x - middle[0]) / length, (y - middle[1]) / length
-    u, v = (x * down[1] - y * down[0]) / ACROSS, (x * down[0] + y * down[1]) / ALONG
-    share = ((1 - np.hypot(u, v)) / FADES).clip(0, 1)
-    return Image.fromarray(np.rint(255 * share * share * (3 - 2 * share)).astype(np.uint8))
-
-
-def swinging(video: FaceVideo, num_frames: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(number, frame) of a video gone through back and forth: 0 .. T - 1, T - 2 .. 1, 0 .. and so on."""
-    left, last = num_frames, len(video) - 1
-    while left > 0:
-        for number, frame in enumerate(video.frames(0, min(left, last + 1))):
-            yield number, frame
-        left -= last + 1
-        for stop in range(last, 1, -BACKWARDS):
-            if left <= 0:
-                return
-            start = max(stop - BACKWARDS, 1)
-            block = list(enumerate(video.frames(start, stop), start))
-            for number, frame in reversed(block[-left:]):
-                yield number, frame
-            left -= len(block)

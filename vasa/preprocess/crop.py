@@ -1,11 +1,11 @@
 """The crop rule: from five points of a face to the square that every network here expects, and back.
 
-Inference and preprocessing use this one rule. A crop only moves and scales a photograph (no turning: roll
-belongs to the head pose): the five points are explained as a mean face, turned somehow, seen by the project's
-camera (geometry.py), and the square is where that camera looks when the head stands at the reference distance
-in the middle of the picture. A head turned aside is therefore cropped around its centre and not around its
-face, at the size it would have looking ahead. What lies outside the photograph continues its border, blurred
-with the distance. Knows no network and no detector.
+Inference and preprocessing use this one rule. It only moves and scales a photograph (no turning: roll
+belongs to the head pose; LivePortrait's own rule, in landmark_frame.py, turns): the five points are explained
+as a mean face, turned somehow, seen by the project's camera (geometry.py), and the square is where that
+camera looks when the head stands at the reference distance in the middle of the picture. A head turned aside
+is therefore cropped around its centre and not around its face, at the size it would have looking ahead. What
+lies outside the photograph continues its border, blurred with the distance. Knows no network and no detector.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Crop:
 
     centre_x, centre_y, side: pixels of the photograph (pixel centres at .5); the square may reach outside.
     size: pixels of the picture's side. yaw, pitch, roll: how the fit believes the head is turned, radians.
+    angle: radians by which the square is turned about its middle, > 0 clockwise.
     """
 
     centre_x: float
@@ -71,14 +72,23 @@ class Crop:
     yaw: float = 0.0
     pitch: float = 0.0
     roll: float = 0.0
+    angle: float = 0.0
 
     def to_photo(self, points: np.ndarray) -> np.ndarray:
         """Image coordinates (..., 2) of the crop to pixels of the photograph."""
-        return points * (self.side / 2) + np.array([self.centre_x, self.centre_y])
+        turned = points @ turn(self.angle) if self.angle else points
+        return turned * (self.side / 2) + np.array([self.centre_x, self.centre_y])
 
     def to_crop(self, points: np.ndarray) -> np.ndarray:
         """Pixels (..., 2) of the photograph to image coordinates of the crop. The inverse of ``to_photo``."""
-        return (points - np.array([self.centre_x, self.centre_y])) / (self.side / 2)
+        upright = (points - np.array([self.centre_x, self.centre_y])) / (self.side / 2)
+        return upright @ turn(self.angle).T if self.angle else upright
+
+
+def turn(angle: float) -> np.ndarray:
+    """(2, 2): the axes, as rows, of a square turned clockwise by an angle; y points down."""
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[c, s], [-s, c]])
 
 
 def crop_face(points: np.ndarray, min_size: int, max_size: int) -> Crop:
@@ -155,14 +165,21 @@ def centre_crop(height: int, width: int, min_size: int, max_size: int) -> Crop:
 def cut(photo: np.ndarray, crop: Crop) -> np.ndarray:
     """The picture (size, size, 3) uint8 of a crop of ``photo`` (H, W, 3) uint8."""
     height, width = photo.shape[:2]
-    left, top = crop.centre_x - crop.side / 2, crop.centre_y - crop.side / 2
+    half = crop.side / 2 * np.abs(turn(crop.angle)).sum(0)  # of what the square spans across and down
+    left, top = crop.centre_x - half[0], crop.centre_y - half[1]
     x0, y0 = math.floor(left) - 1, math.floor(top) - 1
-    x1, y1 = math.ceil(left + crop.side) + 1, math.ceil(top + crop.side) + 1
+    x1, y1 = math.ceil(left + 2 * half[0]) + 1, math.ceil(top + 2 * half[1]) + 1
     columns = np.arange(x0, x1).clip(0, width - 1)
     rows = np.arange(y0, y1).clip(0, height - 1)
     window = Image.fromarray(
         photo[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1][rows - rows[0]][:, columns - columns[0]]
     )
+    if crop.angle:
+        corner, step = crop.to_photo(np.array([-1.0, -1.0])) - [x0, y0], crop.side / crop.size
+        whole = max(1, math.floor(step))  # averaged first, which is ten times faster than reading it all
+        window = window.reduce(whole) if whole > 1 else window
+        picture = turned(window, corner / whole, step / whole * turn(crop.angle), (crop.size,) * 2)
+        return soften(np.asarray(picture), outside_share(crop, height, width))
     box = (left - x0, top - y0, left - x0 + crop.side, top - y0 + crop.side)
     enlarging = crop.size > crop.side
     picture = window.resize(
@@ -171,16 +188,37 @@ def cut(photo: np.ndarray, crop: Crop) -> np.ndarray:
     return soften(np.asarray(picture), outside_share(crop, height, width))
 
 
+def turned(picture: Image.Image, corner: np.ndarray, steps: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """A picture of ``size`` (width, height) out of another whose pixels it reads along turned axes.
+
+    corner: where in the other its top left corner lies. steps (2, 2): rows, the way there from one pixel to
+    the next across, and down. Where that skips pixels, several are read for each and averaged.
+    """
+    fine = max(1, math.ceil(float(np.hypot(*steps[0])) - 0.01))
+    x, y = steps / fine
+    sharp = picture.transform(
+        (size[0] * fine, size[1] * fine),
+        Image.Transform.AFFINE,
+        (x[0], y[0], corner[0], x[1], y[1], corner[1]),
+        Image.Resampling.BICUBIC,
+    )
+    return sharp.reduce(fine) if fine > 1 else sharp
+
+
 def outside_share(crop: Crop, height: int, width: int) -> np.ndarray | None:
     """How much each pixel of a crop's picture is to be blurred, uint8 (size, size), as it lies outside a
     photograph of ``height`` and ``width``: more with the distance, 0 inside. None where nothing lies outside.
     """
     step = crop.side / crop.size
-    x = crop.centre_x - crop.side / 2 + (np.arange(crop.size) + 0.5) * step
-    y = crop.centre_y - crop.side / 2 + (np.arange(crop.size) + 0.5) * step
+    if crop.angle:
+        centres = (np.arange(crop.size) + 0.5) * (2 / crop.size) - 1
+        x, y = np.moveaxis(crop.to_photo(np.stack(np.meshgrid(centres, centres), -1)), -1, 0)
+    else:
+        x = crop.centre_x - crop.side / 2 + (np.arange(crop.size) + 0.5) * step
+        y = crop.centre_y - crop.side / 2 + (np.arange(crop.size) + 0.5)[:, None] * step
     beyond_x = np.maximum(np.maximum(-x, x - width), 0)
     beyond_y = np.maximum(np.maximum(-y, y - height), 0)
-    beyond = np.hypot(beyond_x[None, :], beyond_y[:, None]) / crop.side  # (size, size), 0 inside
+    beyond = np.hypot(beyond_x, beyond_y) / crop.side  # (size, size), 0 inside
     return np.round(255 * np.clip(beyond / 0.05, 0, 1)).astype(np.uint8) if beyond.any() else None
 
 

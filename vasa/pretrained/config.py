@@ -193,6 +193,17 @@ class DetectorConfig:
             raise ValueError(f"detector.scrfd_px is {self.scrfd_px}; wanted a multiple of 32, 128 to 2048.")
 
 
+@dataclass(kw_only=True, slots=True)
+class DenseLandmarksConfig:
+    """Files of networks that see more of a face than five points; of each, None: where its publisher's tools
+    or ``scripts/weights.py`` keep it, if it is there.
+    """
+
+    points203: Path | None = None  # LivePortrait's landmark.onnx
+    points106: Path | None = None  # insightface's 2d106det.onnx
+    points68: Path | None = None  # face-alignment's 3DFAN4-7835d9f11d.pth.tar
+
+
 SPEECH_KINDS = ("logmel", "wav2vec2", "hubert")
 
 

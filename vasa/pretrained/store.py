@@ -37,12 +37,19 @@ def place_of(network: FrozenNetwork, judges: Path = JUDGE_DIR) -> Path | None:
         return Path(torch.hub.get_dir()) / "checkpoints" / network.file
     if network.place == "insightface":
         return Path("~/.insightface/models/buffalo_l").expanduser() / network.file
+    if network.place == "published":
+        return published_folder() / network.file
     if network.place == "hsemotion":
         return Path("~/.hsemotion").expanduser() / network.file
     if network.place == "huggingface":
         hub = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub"
         return hub / f"models--{network.source.split(' ')[0].split('/', 1)[1].replace('/', '--')}"
     return None
+
+
+def published_folder() -> Path:
+    """Where published systems' files are put and looked for: ``published`` in $VASA_CACHE (~/.cache/vasa)."""
+    return Path(os.environ.get("VASA_CACHE", "~/.cache/vasa")).expanduser() / "published"
 
 
 def check(path: Path) -> str:

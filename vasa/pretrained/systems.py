@@ -19,6 +19,9 @@ FACE_FILES = (
     "spade_generator.pth",
 )
 FOLDERS = {"human": "liveportrait", "animal": "liveportrait_animals"}
+OPTIONAL: dict[str, tuple[str, ...]] = {"human": ("landmarks_203", "landmarks_106", "fan_3d"), "animal": ()}
+"""Networks of registry.py that frame people's faces better than five points and tell openings of eyes and
+lips."""
 ANIMAL_VERSION = "base_models_v1.1"
 JOYVASA_SHA256 = "9dd869329725caedf5f0c13dd383abec1e385f566d8afe2047b141f604844e80"
 

@@ -10,7 +10,8 @@ then retargeting of eyes and lips, stitching, and a multiplier of the way from t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -50,10 +51,17 @@ class KeypointMotion:
     def __len__(self) -> int:
         return len(self.turned)
 
-    def __getitem__(self, index: slice) -> KeypointMotion:
+    def __getitem__(self, index: slice | Tensor) -> KeypointMotion:
         ratios = (None if part is None else part[index] for part in (self.eyes, self.lips))
         motion = self.turned[index], self.expression[index], self.scale[index], self.t[index]
         return KeypointMotion(*motion, *ratios)
+
+    @staticmethod
+    def joined(parts: Sequence[KeypointMotion]) -> KeypointMotion:
+        """One behind the other, with ratios if the first has them."""
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(parts[0])}
+        given = {name: torch.cat(column) for name, column in columns.items() if column[0] is not None}
+        return KeypointMotion(**given)
 
     def keypoints(self, canonical: Tensor) -> Tensor:
         """x (T, 21, 3) of canonical keypoints (1, 21, 3) or (T, 21, 3)."""
@@ -102,6 +110,10 @@ class Animator:
     relative: bool = True
     sound: bool = False
     lip_rest: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.config.region == "auto":
+            self.config = replace(self.config, region="all")
 
     @property
     def source(self) -> Tensor:
@@ -180,22 +192,26 @@ class Animator:
         return KeypointMotion(turned, expression, scale, own.t + driving.t - first.t)
 
     def _of_video(self, driving: KeypointMotion, first: KeypointMotion) -> KeypointMotion:
-        """A source video, frame by frame: its own head under relative turns, smoothed over the clip."""
+        """A source video, frame by frame: its own head under relative turns, smoothed over the clip. Lips
+        made of sound count as they are, whatever the video says at the time.
+        """
         config, own = self.config, self.motion
         mask = region_mask("all").to(own.expression.device)
+        kept = mask if config.region in ("all", "exp") else region_mask(config.region).to(mask.device)
         if self.lip_rest is not None:
             change = driving.expression - self.lip_rest.to(driving.expression)
-            return replace(own, expression=own.expression + torch.where(mask, change, 0.0))
+            return replace(own, expression=own.expression + torch.where(kept, change, 0.0))
         driving = driving[: len(own)]
         expression, turned, t = driving.expression, driving.turned, driving.t
         if self.relative:
             expression = own.expression + expression - first.expression
             turned, t = turned @ first.turned.transpose(1, 2) @ own.turned, own.t
+        if self.sound:
+            expression = torch.where(region_mask("lip").to(mask.device), driving.expression, expression)
         if config.smooth > 0:
             expression, turned = smoothed(expression, config.smooth), smoothed(turned, config.smooth)
         if config.region == "pose":
             expression = own.expression
-        kept = mask if config.region in ("all", "exp") else region_mask(config.region).to(mask.device)
         moved = replace(own, expression=torch.where(kept, expression, own.expression))
         return replace(moved, turned=turned, t=t) if config.region in ("all", "pose") else moved
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-REGIONS = ("all", "exp", "pose", "lip", "eyes")
+REGIONS = ("auto", "all", "exp", "pose", "lip", "eyes")
 COMPATS = ("none", "upstream")
 SPECIES = ("human", "animal")
 
@@ -13,7 +13,9 @@ SPECIES = ("human", "animal")
 class RulesConfig:
     """How driving motion moves a source's keypoints."""
 
-    region: str = "all"  # of the driving that is taken: all, exp, pose, lip or eyes
+    # of the driving that is taken: all, exp, pose, lip or eyes; auto: lip where a source video is to say
+    # what is heard, else all
+    region: str = "auto"
     # motion scaled to the source's face; LivePortrait's "expression-friendly"
     friendly: bool = True
     stitching: bool = True  # shoulders stay where the source has them
@@ -27,6 +29,17 @@ class RulesConfig:
     compat: str = "none"
     smooth: float = 3e-7  # noise variance that a source video's motion is smoothed for; 0: not
 
+    # The portrait's picture: the square around the landmarks of its face times crop_scale, moved by shares of
+    # that, vx > 0 to the right and vy > 0 down. Defaults are LivePortrait's.
+    crop_scale: float = 2.3
+    crop_vx: float = 0.0
+    crop_vy: float = -0.125
+    crop_rotate: bool = True  # so that the face is upright in it; else as the photograph has it
+    # The same of a driving video or picture, which is never turned
+    driving_scale: float = 2.2
+    driving_vx: float = 0.0
+    driving_vy: float = -0.1
+
     def __post_init__(self) -> None:
         if self.region not in REGIONS:
             raise ValueError(f"region is {self.region!r}; wanted one of {', '.join(REGIONS)}.")
@@ -36,3 +49,15 @@ class RulesConfig:
             raise ValueError(
                 f"multiplier is {self.multiplier:g} and smooth {self.smooth:g}; wanted 0 to 5, and 0 to 1."
             )
+        for name in ("crop", "driving"):
+            scale, moved = getattr(self, f"{name}_scale"), [getattr(self, f"{name}_v{i}") for i in "xy"]
+            if not 1 <= scale <= 8 or not all(-1 <= share <= 1 for share in moved):
+                raise ValueError(
+                    f"{name}_scale is {scale:g}, {name}_vx {moved[0]:g} and {name}_vy {moved[1]:g}; wanted 1 "
+                    "to 8, and -1 to 1 of both."
+                )
+
+    @property
+    def framing(self) -> tuple[float, float, float, bool]:
+        """What decides a portrait's picture."""
+        return self.crop_scale, self.crop_vx, self.crop_vy, self.crop_rotate

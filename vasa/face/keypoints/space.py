@@ -101,7 +101,10 @@ class KeypointFace(nn.Module):
         """Portrait crop (1, 3, H, H) in [-1, 1]. The other arguments say nothing here: keypoints are read
         from the picture, and relative motion keeps the source's expression.
         """
-        canonical, motion = self.read(image)
+        return self.encode_known(image, *self.read(image))
+
+    def encode_known(self, image: Tensor, canonical: Tensor, motion: KeypointMotion) -> KeypointAppearance:
+        """A portrait crop whose keypoints have been read already."""
         volume = self.appearance_extractor(_network_picture(image.float()))
         source = self.warping.source(volume, motion.keypoints(canonical))
         return KeypointAppearance(source, canonical, to_raw(motion), image.float())
@@ -155,8 +158,10 @@ def _network_picture(images: Tensor) -> Tensor:
     """(B, 3, S, S) in [-1, 1] -> (B, 3, 256, 256) in 0..1, averaged where it shrinks by whole pixels."""
     if images.shape[-1] == SIZE:
         return (images + 1) / 2
-    shrinks = images.shape[-1] > SIZE
-    resized = F.interpolate(images, (SIZE, SIZE), mode="area" if shrinks else "bilinear")
+    if images.shape[-1] % SIZE == 0:
+        resized = F.interpolate(images, (SIZE, SIZE), mode="area")
+    else:
+        resized = F.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True)
     return ((resized + 1) / 2).clamp(0, 1)
 
 
