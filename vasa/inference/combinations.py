@@ -10,7 +10,7 @@ from typing import Any
 from vasa.inference.asked import Asked
 from vasa.inference.config import RegionFiles, VideoOptions
 
-GENERATED = ("steps", "guidance")
+GENERATED = ("steps", "guidance", "live")
 """What only a motion model that generates can heed."""
 OF_FRAMING = ("paste", "background", "allow_centre_crop", "face_box")
 """What says how a photograph is cut and shown."""

@@ -81,6 +81,31 @@ class RegionFiles:
 
 
 @dataclass(kw_only=True, slots=True)
+class LivePlan:
+    """How live speech becomes motion, in frames of 40 ms. A frame is ready when hop + lookahead + right
+    frames of sound from the first of its hop on are there.
+    """
+
+    hop: int = 5  # frames made at once; 2 answers sooner and costs more
+    lookahead: int = 2  # frames of sound after these that the motion model has heard
+    right: int = 1  # and that the speech encoder has heard after those; wav2vec 2.0 gains by 3
+    left: int = 50  # at most that it hears before
+    window: int = 10  # frames that the motion model draws at once: the fewest that it was trained on
+
+    def __post_init__(self) -> None:
+        if min(self.hop, self.window) < 2 or min(self.lookahead, self.right, self.left) < 0:
+            raise ValueError(
+                f"plan hop={self.hop} window={self.window} lookahead={self.lookahead} right={self.right} "
+                f"left={self.left}; wanted at least 2 and 2, and 0 of the others."
+            )
+        if self.hop + self.lookahead > self.window:
+            raise ValueError(
+                f"plan hop={self.hop} and lookahead={self.lookahead} exceed window={self.window}; wanted a "
+                "window that holds both."
+            )
+
+
+@dataclass(kw_only=True, slots=True)
 class VideoOptions:
     """What one video is asked to be. Each of these is also a column of a list of videos, by its dotted name:
     an option added here is one at once."""
@@ -137,6 +162,9 @@ class VideoOptions:
     seed: int = 0  # of everything random, 0 to 2**63 - 1
     steps: int | None = None  # sampling steps; None: the checkpoint's
     guidance: GuidanceOverride = field(default_factory=GuidanceOverride)
+    # motion as live speech is answered (scripts/stream.py), by its plan: what a talk would have shown
+    live: bool = False
+    plan: LivePlan = field(default_factory=LivePlan)
     size: int = 512  # px, largest side of the video; smaller faces keep their own resolution
     seconds: float = 10.0  # of synthetic speech where no audio is given
 
@@ -203,31 +231,6 @@ class VideoOptions:
     def kept(self) -> tuple[str, ...]:
         """What ``keep`` names."""
         return tuple(name for name in self.keep.split("+") if name)
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class LivePlan:
-    """How live speech becomes motion, in frames of 40 ms. A frame is ready when hop + lookahead + right
-    frames of sound from the first of its hop on are there.
-    """
-
-    hop: int = 5  # frames made at once; 2 answers sooner and costs more
-    lookahead: int = 2  # frames of sound after these that the motion model has heard
-    right: int = 1  # and that the speech encoder has heard after those; wav2vec 2.0 gains by 3
-    left: int = 50  # at most that it hears before
-    window: int = 10  # frames that the motion model draws at once: the fewest that it was trained on
-
-    def __post_init__(self) -> None:
-        if min(self.hop, self.window) < 2 or min(self.lookahead, self.right, self.left) < 0:
-            raise ValueError(
-                f"plan hop={self.hop} window={self.window} lookahead={self.lookahead} right={self.right} "
-                f"left={self.left}; wanted at least 2 and 2, and 0 of the others."
-            )
-        if self.hop + self.lookahead > self.window:
-            raise ValueError(
-                f"plan hop={self.hop} and lookahead={self.lookahead} exceed window={self.window}; wanted a "
-                "window that holds both."
-            )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vasa.audio import frames_for
 from vasa.inference.config import LivePlan
 from vasa.pretrained.speech import Reference, SpeechEncoder
 from vasa.records import AUDIO_HZ, SAMPLES_PER_FRAME
@@ -42,10 +43,10 @@ class LiveFeatures:
         return pieces
 
     def finish(self) -> list[Tensor]:
-        """Features of the rest, after which no sound comes: its last frame is filled up with silence."""
-        num_frames = -(-(self._dropped + len(self._sound)) // SAMPLES_PER_FRAME)
-        missing = num_frames * SAMPLES_PER_FRAME - self._dropped - len(self._sound)
-        self._sound = np.pad(self._sound, (0, missing))
+        """Features of the rest, after which no sound comes: as many frames as ``frames_for`` says."""
+        total = self._dropped + len(self._sound)
+        num_frames = frames_for(total, AUDIO_HZ)
+        self._sound = np.pad(self._sound, (0, max(0, num_frames * SAMPLES_PER_FRAME - total)))
         pieces = []
         while self._made < num_frames:
             stop = min(self._stop, num_frames)
@@ -86,7 +87,7 @@ class LiveFeatures:
             self._sound, self._dropped = self._sound[start:].copy(), self._dropped + start
 
 
-def live_features(encoder: SpeechEncoder, samples: np.ndarray, plan: LivePlan) -> Tensor:
-    """The same of a whole sound (N,) at AUDIO_HZ: (T, A), T frames, the last of which may be part silence."""
+def live_features(encoder: SpeechEncoder, samples: np.ndarray, plan: LivePlan, num_frames: int) -> Tensor:
+    """The same of a whole sound (N,) at AUDIO_HZ that is ``num_frames`` long: (num_frames, A)."""
     live = LiveFeatures(encoder, plan)
-    return torch.cat([*live.push(samples), *live.finish()])
+    return torch.cat([*live.push(samples[: num_frames * SAMPLES_PER_FRAME]), *live.finish()])

@@ -29,6 +29,7 @@ from vasa.inference.generation import Generation, Portrait
 from vasa.inference.keypoint_driving import has_frames
 from vasa.inference.keypoint_performance import followed, keypoints_from_file
 from vasa.inference.keypoint_video import KeypointVideo
+from vasa.inference.live_asked import LiveAsked
 from vasa.inference.motion_files import CSV_ENDING, ENDING, MotionRecorder, SavedMotion, write_table
 from vasa.inference.noise import first_seed
 from vasa.inference.pipeline import TalkingFace
@@ -118,7 +119,7 @@ def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound
     Raises: ValueError, FileNotFoundError, before any frame is made.
     """
     recorder = MotionRecorder() if motion_files(options, Path("video")) else None
-    asked = asked_of(options)
+    asked = LiveAsked(options) if options.live else asked_of(options)
     _check_source(options, asked, face, not isinstance(who, Portrait))
     if isinstance(who, KeypointVideo):
         generation = followed(options, asked, face, who, sound, recorder)
@@ -176,6 +177,7 @@ def _performed(
         guidance=asked.guidance,
         batch_frames=options.batch_frames,
         rules=options.keypoints,
+        plan=options.plan if options.live else None,
     )
 
 

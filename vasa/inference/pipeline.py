@@ -34,7 +34,7 @@ from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.face.volumetric.person import PERSON_FILE
 from vasa.face.volumetric.personal_face import PersonalFace, with_person
 from vasa.inference.bundle_files import MOTION_FILE, STUDENT_FILE, read_bundle
-from vasa.inference.config import BACKGROUNDS
+from vasa.inference.config import BACKGROUNDS, LivePlan
 from vasa.inference.controls import AUTO, Emotion, conditions
 from vasa.inference.edits import Edit, finite
 from vasa.inference.features import feature_chunks
@@ -44,6 +44,7 @@ from vasa.inference.joyvasa_source import JoyvasaSource
 from vasa.inference.keypoint_edit import Driver, keypoint_edits
 from vasa.inference.keypoint_framing import framed_portrait
 from vasa.inference.keypoint_system import load_keypoint_system
+from vasa.inference.live_features import live_features
 from vasa.inference.noise import SeededNoise, SeedTrack, first_seed
 from vasa.inference.paste import Surround
 from vasa.inference.portrait import read_picture
@@ -272,6 +273,7 @@ class TalkingFace:
         edits: Sequence[Edit] = (),
         asked: Conditions | ConditionTrack | None = None,
         rules: RulesConfig | None = None,
+        plan: LivePlan | None = None,
     ) -> Generation:
         """Makes the portrait speak. Everything is checked, and the portrait encoded, before this returns;
         frames come after.
@@ -284,7 +286,7 @@ class TalkingFace:
         checkpoint's. batch_frames: frames rendered at once, always as many; it changes speed and memory, and
         the video by a grey level at most. edits: applied in order to the portrait's motion. asked: what the
         motion model is asked for in place of gaze, distance and emotion, also by the window. rules: of a
-        keypoint face space.
+        keypoint face space. plan: motion as live speech is answered.
         Result: an iterable of uint8 (H, W, 3) RGB frames, 25 a second.
 
         Raises: ValueError, FileNotFoundError.
@@ -306,7 +308,7 @@ class TalkingFace:
         if rules is not None and rules.compat == "upstream":
             motion, num_frames = self._as_published(samples, sample_rate, seed, steps, guidance)
         else:
-            motion = self.speak(samples, sample_rate, wanted, seed, steps, guidance)
+            motion = self.speak(samples, sample_rate, wanted, seed, steps, guidance, plan)
             num_frames = frames_for(len(samples), sample_rate)
         edits = self.chain(portrait, edits, pose, distance, rules or RulesConfig())
         return self.perform(portrait, motion, num_frames, edits, first_seed(seed), batch_frames)
@@ -346,19 +348,63 @@ class TalkingFace:
         seed: int | SeedTrack = 0,
         steps: int | None = None,
         guidance: Mapping[str, float] | GuidanceTrack | None = None,
+        plan: LivePlan | None = None,
     ) -> Iterator[Tensor]:
         """Raw motion (t, E) that the motion model makes of a checked waveform (N,); nobody's yet. What
-        guidance does not name has the checkpoint's.
+        guidance does not name has the checkpoint's. plan: as live speech is answered.
         """
-        num_frames, own = frames_for(len(samples), sample_rate), self.motion.config.sampler.guidance.as_dict()
+        num_frames = frames_for(len(samples), sample_rate)
+        if plan is not None:
+            features = live_features(self.speech, resample(samples, sample_rate), plan, num_frames)
+            return self.speak_live(iter([features]), wanted, seed, steps, guidance, plan)
         return self.motion.generate(
             feature_chunks(self.speech, samples, sample_rate, num_frames),
             wanted,
-            generator=SeededNoise(seed) if callable(seed) else torch.Generator().manual_seed(seed),
+            generator=_noise(seed),
             num_frames=num_frames,
             steps=steps,
-            guidance=_completed(guidance, own) if guidance else None,
+            guidance=self._completed(guidance),
         )
+
+    def speak_live(
+        self,
+        features: Iterator[Tensor],
+        wanted: Conditions | ConditionTrack,
+        seed: int | SeedTrack,
+        steps: int | None,
+        guidance: Mapping[str, float] | GuidanceTrack | None,
+        plan: LivePlan,
+    ) -> Iterator[Tensor]:
+        """The same of features that come when they come, in the windows of a plan. Raises: ValueError for a
+        motion model that has no such windows.
+        """
+        if not isinstance(self.motion, MotionGenerator):
+            raise ValueError(
+                "live speech wants a motion model of short windows, such as that of checkpoints/demo; this "
+                "checkpoint's draws whole windows of sound: make files with infer.py."
+            )
+        thrown_away = plan.window - plan.hop
+        return self.motion.generate(
+            features,
+            wanted,
+            generator=_noise(seed),
+            steps=steps,
+            guidance=self._completed(guidance),
+            window_frames=plan.window,
+            lookahead_frames=thrown_away,
+            unheard_frames=thrown_away - plan.lookahead,
+        )
+
+    def _completed(
+        self, guidance: Mapping[str, float] | GuidanceTrack | None
+    ) -> Mapping[str, float] | GuidanceTrack | None:
+        """Guidance in which the checkpoint's own stands where it names nothing."""
+        if not guidance:
+            return None
+        own = self.motion.config.sampler.guidance.as_dict()
+        if callable(guidance):
+            return lambda first, stop: {**own, **guidance(first, stop)}
+        return {**own, **guidance}
 
     def perform(
         self,
@@ -421,10 +467,5 @@ class TalkingFace:
             yield chunk
 
 
-def _completed(
-    guidance: Mapping[str, float] | GuidanceTrack, own: Mapping[str, float]
-) -> Mapping[str, float] | GuidanceTrack:
-    """Guidance in which the checkpoint's ``own`` stands where it names nothing."""
-    if callable(guidance):
-        return lambda first, stop: {**own, **guidance(first, stop)}
-    return {**own, **guidance}
+def _noise(seed: int | SeedTrack) -> torch.Generator | NoiseTrack:
+    return SeededNoise(seed) if callable(seed) else torch.Generator().manual_seed(seed)
