@@ -29,12 +29,12 @@ from vasa.inference.control_edits import edits_for
 from vasa.inference.edits import Edit
 from vasa.inference.generation import Portrait
 from vasa.inference.live_asked import LiveAsked
-from vasa.inference.live_features import LiveFeatures
+from vasa.inference.live_features import LiveFeatures, live_features
 from vasa.inference.live_sound import LiveSound
 from vasa.inference.live_times import LiveTimes
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.rendering import to_frames
-from vasa.records import SAMPLES_PER_FRAME, VIDEO_FPS
+from vasa.records import AUDIO_HZ, SAMPLES_PER_FRAME, VIDEO_FPS
 
 FRAME_S = 1 / VIDEO_FPS
 HOPS_AHEAD = 2
@@ -67,6 +67,12 @@ class _Hop:
     there_at: float
 
 
+def live_edits(face: TalkingFace, portrait: Portrait, options: InferRun, asked: LiveAsked) -> list[Edit]:
+    """What generated motion goes through in a talk, and in a file that is made like one."""
+    own = edits_for(options, asked, face.face, portrait)
+    return face.chain(portrait, own, options.pose, 1.0, options.keypoints)
+
+
 class LiveTalk:
     """One talk. options: as for infer.py, of which those of a live talk count (controls, seed, guidance,
     steps). patience_s: how long sound is waited for before the face idles; None: it waits. pace: frames come
@@ -87,8 +93,7 @@ class LiveTalk:
         self._plan = plan or options.plan
         self._asked = LiveAsked(options)
         self._sound, self._times = LiveSound(patience_s), LiveTimes()
-        asked = edits_for(options, self._asked, face.face, portrait)
-        self._edits: list[Edit] = face.chain(portrait, asked, options.pose, 1.0, options.keypoints)
+        self._edits, self._options = live_edits(face, portrait, options, self._asked), options
         self._taken = [(0, 0.0)]  # (frames of sound taken, when the last of them was there), the newest last
         self._heard = np.empty(0, np.float32)  # sound of frames that are not given out yet
         self._motion = face.speak_live(
@@ -103,6 +108,7 @@ class LiveTalk:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._make, name="motion of a live talk", daemon=True)
         self._started = False
+        self._warm_up()
 
     # ------------------------------------------------------------------ what is said
 
@@ -133,6 +139,19 @@ class LiveTalk:
     def statistics(self) -> dict[str, float]:
         """See ``LiveTimes.as_dict``."""
         return self._times.as_dict()
+
+    def _warm_up(self) -> None:
+        """Makes and shows a hop that nobody sees: whatever is done first takes seconds longer."""
+        silent = live_features(self._face.speech, np.zeros(AUDIO_HZ, np.float32), self._plan, VIDEO_FPS)
+        asked = self._asked.conditions(self._face.motion.config.sampler.neutral)
+        with torch.inference_mode():
+            made = self._face.speak_live(
+                iter([silent]), asked, 0, self._options.steps, self._asked.guidance, self._plan
+            )
+            motion = next(made).to(self._face.device)
+            for edit in live_edits(self._face, self._portrait, self._options, self._asked):
+                motion = edit(motion, 0)
+        self._decoded(self._portrait.motion)
 
     # ------------------------------------------------------------------ the motion's thread
 
