@@ -40,6 +40,7 @@ from vasa.inference.config import (
     RegionLeakRun,
     VerifyRun,
 )
+from vasa.inference.stream_config import StreamRun
 from vasa.metrics.config import BenchmarkDemoRun, CalibrateRun, EvalRun
 from vasa.options import Option, find, help_text, nearest, options
 from vasa.preprocess.config import PreprocessRun, ReportDataRun
@@ -74,6 +75,7 @@ RUNS: dict[str, type] = {
     "encode_motion": EncodeMotionRun,
     "train_motion": TrainMotionRun,
     "infer": InferRun,
+    "stream": StreamRun,
     "personalise": PersonaliseRun,
     "verify": VerifyRun,
     "region_leak": RegionLeakRun,

@@ -24,7 +24,12 @@ class Ffmpeg:
     good.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], stdout: int = subprocess.DEVNULL, pass_fds: Sequence[int] = ()
+    ) -> None:
+        """stdout: a file number that what it writes to pipe:1 goes to. pass_fds: of pipes that it reads
+        besides pipe:0.
+        """
         import imageio_ffmpeg
 
         try:
@@ -35,7 +40,13 @@ class Ffmpeg:
         pipe = subprocess.PIPE
         # In a group of its own: Ctrl-C on the terminal is for us, who then stop it and take its file away.
         self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, bufsize=0, process_group=0
+            command,
+            stdin=pipe,
+            stdout=stdout,
+            stderr=pipe,
+            bufsize=0,
+            process_group=0,
+            pass_fds=tuple(pass_fds),
         )
         self._complaints: deque[str] = deque(maxlen=8)
         self._drain = threading.Thread(target=self._read_complaints, daemon=True)
