@@ -182,4 +182,4 @@ def test_a_film_that_fails_leaves_nothing(tmp_path):
         writer.write(frame[:10], silence)
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="even width"):
-        FragmentWriter(path, 63, 64)
+        FragmentWriter(tmp_path / "a.mp4", 63, 64)
