@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from vasa.audio import frames_for
+from vasa.data.config import ClipsConfig
+from vasa.data.synthetic.clips import SyntheticClips
 from vasa.inference.bundle import bundle
 from vasa.inference.config import BundleRun, InferRun, LivePlan
 from vasa.inference.live_asked import EASE, LiveAsked
@@ -22,7 +24,7 @@ from vasa.inference.stream import LiveTalk
 from vasa.motion.config import SamplerConfig
 from vasa.pretrained.config import DetectorConfig
 from vasa.pretrained.speech import LogMelSpeech, SpeechConfig, TransformerSpeech
-from vasa.records import AUDIO_HZ, SAMPLES_PER_FRAME
+from vasa.records import AUDIO_HZ, CONTROL_INDEX, SAMPLES_PER_FRAME, Conditions
 
 PLAN = LivePlan(hop=3, lookahead=2, right=1, left=12, window=8)
 
@@ -274,3 +276,26 @@ def test_plans_and_models_that_cannot_are_refused(face, portrait):
         SamplerConfig(lookahead_frames=2, unheard_frames=3)
     with pytest.raises(ValueError, match="this model was built for"):
         said(talk_of(face, portrait, InferRun(plan=LivePlan(window=99))), [speech(0.5)])
+
+
+@pytest.mark.full
+def test_lips_of_live_speech_follow_it_nearly_as_well_as_a_file_s(root):
+    """The bundled student on speakers it never heard: within 0.03 of a file's correlation with the truth."""
+    face = TalkingFace.from_pretrained(root / "checkpoints/demo", "cpu", fast=True)
+    clips = SyntheticClips("test", ClipsConfig(num_clips=10))
+    lips = [CONTROL_INDEX[name] for name in ("jaw", "lip_width", "lip_pucker", "lip_press")]
+    found: dict[str, list[list[float]]] = {"file": [], "live": []}
+    for index in range(10):
+        clip = clips.animation_only(index)
+        true = clip.truth.animation.controls[:, lips]
+        if float(true[:, 0].std()) < 0.05:
+            continue
+        wanted = Conditions(clip.gaze[None], clip.distance.reshape(1, 1), clip.emotion[None])
+        for name, plan in (("file", None), ("live", LivePlan())):
+            motion = torch.cat(list(face.speak(clip.audio, AUDIO_HZ, wanted, plan=plan)))
+            made = face.face.controls(motion)[:, lips]
+            pairs = zip(made.T, true[: len(made)].T, strict=True)
+            found[name].append([float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in pairs])
+    file, live = (np.nanmean(found[name], 0) for name in ("file", "live"))
+    assert (live > file - 0.03).all(), (file, live)
+    assert live[0] > 0.9

@@ -87,7 +87,7 @@ class LivePlan:
     """
 
     hop: int = 5  # frames made at once; 2 answers sooner and costs more
-    lookahead: int = 2  # frames of sound after these that the motion model has heard
+    lookahead: int = 3  # frames of sound after these that the motion model has heard
     right: int = 1  # and that the speech encoder has heard after those; wav2vec 2.0 gains by 3
     left: int = 50  # at most that it hears before
     window: int = 10  # frames that the motion model draws at once: the fewest that it was trained on
