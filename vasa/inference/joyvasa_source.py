@@ -20,7 +20,7 @@ from vasa.records import Conditions, MotionLayout
 
 
 class JoyvasaSource:
-    """A MotionSource (pipeline.py) of raw keypoint motion (t, 69)."""
+    """A MotionSource (system.py) of raw keypoint motion (t, 69)."""
 
     def __init__(self, model: JoyvasaMotion) -> None:
         self.model = model
