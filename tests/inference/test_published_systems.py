@@ -2,10 +2,13 @@
 
 import argparse
 import csv
+import io
 import json
 import pickle
 import runpy
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from vasa.face.keypoints.config import RulesConfig
 from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS
 from vasa.face.keypoints.template import read_template
 from vasa.inference.animate import Animator, load_face
-from vasa.inference.config import InferRun, PublishedRun
+from vasa.inference.config import GuidanceOverride, InferRun, PublishedRun
 from vasa.inference.demo import demo_portrait
 from vasa.inference.published import bundle_published, published, verified
 from vasa.pretrained.registry import FrozenNetwork
@@ -159,6 +162,11 @@ def test_rules_and_controls_reach_the_frames(joyvasa, portrait, tmp_path):
     published = made(keypoints=RulesConfig(compat="upstream"))
     assert len(published) == len(plain) + 3  # 80 ms of silence before the sound, 40 ms behind it
     assert np.array_equal(published, made(keypoints=RulesConfig(compat="upstream")))
+    stronger = made(keypoints=RulesConfig(compat="upstream"), guidance=GuidanceOverride(audio=9.0))
+    assert np.abs(stronger - published).mean() > 0.01
+    with pytest.raises(ValueError, match="JoyVASA hears sound and knows no emotion"):
+        noise = np.zeros(1600, np.float32)
+        list(animator.face.generate(demo_portrait(3, 256)[0], noise, 16_000, size=256, emotion="happy"))
 
 
 def test_a_system_is_tried_and_measured(joyvasa):
@@ -220,7 +228,8 @@ def test_a_picture_drives_and_landmarks_open_eyes(infer, joyvasa, portrait, tmp_
         (["landmarks.points203=no.onnx"], "landmarks.points203='no.onnx' does not exist; get landmark.onnx"),
         (["driving=no.pkl"], "no.pkl does not exist"),
         (["keypoints.smooth=0.1"], "keypoints.smooth is given, for sources that are videos"),
-        (["keypoints.compat=upstream", "guidance.audio=1"], "keypoints.compat=upstream wants JoyVASA's"),
+        (["keypoints.compat=upstream", "guidance.gaze=1"], "JoyVASA is guided by audio alone"),
+        (["keypoints.compat=upstream", "driving=no.mp4"], "for motion made of sound, but driving is given"),
         (["keypoints.driving_scale=3"], "keypoints.driving_scale is given, but no video or picture"),
         (["keypoints.compat=late"], "compat is 'late'; wanted one of none, upstream"),
     ],
@@ -278,6 +287,14 @@ def test_an_animal_and_liveportrait_alone(infer, portrait, tmp_path, capsys):
         said = refused(infer, capsys, *common, one, "output=x.mp4")
         assert "is one frame, but an animal moves as a driver moves" in said
     drawn = write_template_file(tmp_path / "t.pkl", 30, 4)
+    for given, words in (
+        ("keypoints.region=lip", "of animals, which follow the whole motion"),
+        ("keypoints.friendly=false", "of animals, which follow the whole motion"),
+        ("keypoints.crop_scale=3", "nothing here finds; name the square by face_box"),
+        ("pose=absolute", "move from the driver's first frame on"),
+        ("landmarks.points68=fan.tar", "is of animals, and these networks know people"),
+    ):
+        assert words in refused(infer, capsys, *common, f"driving={drawn}", given, "output=x.mp4")
     infer([*common, f"driving={drawn}", "output=animal.mp4"])
     assert len(frames_of(Path("animal.mp4"))) == 3
 
@@ -307,11 +324,32 @@ def test_templates_are_brought_to_our_rate_and_checked(tmp_path):
         read_template(write_template_file(tmp_path / "b.pkl", 25, motion=[]))
     with pytest.raises(ValueError, match=r"frame 0 has no R of shape \(1, 3, 3\)"):
         read_template(write_template_file(tmp_path / "c.pkl", 25, motion=[{"scale": np.ones((1, 1))}]))
+    for changes, words in (
+        ({"motion": [3, "frame"]}, "has no list 'motion' of frames"),
+        ({"output_fps": "fast"}, "output_fps is 'fast'; wanted 1 to 240"),
+        ({"output_fps": float("nan")}, "output_fps is nan"),
+        ({"c_eyes_lst": [np.zeros((1, 3), np.float32)] * 12}, r"frame 0 has no c_eyes_lst of shape \(1, 2\)"),
+        ({"c_lip_lst": [np.full((1, 1), np.inf)] * 12}, "c_lip_lst of frame 0 is not finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_template(write_template_file(tmp_path / "d.pkl", 25, **changes))
     shared = Path(__file__).resolve().parents[3] / "shared" / "media" / "motion"
     if not shared.is_dir():
         pytest.skip("no ../shared")
     for path in sorted(shared.glob("*.pkl")):
         assert len(read_template(path)) > 10
+
+
+def test_a_folder_that_is_bundled_again_keeps_no_motion_model_of_before(tmp_path):
+    files = write_files(tmp_path / "files")
+    published(run_of(files, tmp_path / "out"))
+    write_files(tmp_path / "files", "liveportrait")
+    published(run_of(files, tmp_path / "out", system="liveportrait"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "README.md",
+        "bundle.json",
+        "face.safetensors",
+    }
 
 
 def test_what_is_missing_is_listed_with_its_place(tmp_path):
@@ -346,7 +384,13 @@ def test_a_file_is_fetched_compared_and_not_fetched_twice(tmp_path, monkeypatch)
     module._fetch(part, tmp_path / "cache" / part.file)
     assert (tmp_path / "cache/x/a.pth").read_bytes() == b"weights"
     assert "none is listed" in verified(part, tmp_path / "cache/x/a.pth")
-    with pytest.raises(ConnectionError, match=r"cannot be reached .* put it to .*b\.pth"):
+    told = SimpleNamespace(headers={"Content-Length": "9"}, read=io.BytesIO(b"half").read)
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: nullcontext(told))
+    with pytest.raises(ConnectionError, match=r"it ended after 4 of 9 bytes"):
+        module._fetch(part, tmp_path / "cache" / "half.pth")
+    assert not (tmp_path / "cache" / "half.pth").exists()
+    monkeypatch.undo()
+    with pytest.raises(ConnectionError, match=r"cannot be downloaded .* put it to .*b\.pth"):
         module._fetch(part, tmp_path / "cache" / "b.pth")
     assert not (tmp_path / "cache" / "b.pth").exists()
 
