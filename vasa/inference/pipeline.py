@@ -265,13 +265,15 @@ class TalkingFace:
         guidance: Mapping[str, float] | GuidanceTrack | None,
     ) -> tuple[Iterator[Tensor], int]:
         """JoyVASA's motion by its own windows. Raises: ValueError of what these do not have."""
-        if not isinstance(self.motion, JoyvasaSource) or callable(seed) or guidance:
+        if not isinstance(self.motion, JoyvasaSource) or callable(seed) or callable(guidance):
             raise ValueError(
-                "keypoints.compat=upstream wants JoyVASA's motion model, one seed, and the guidance that it "
-                "was published with; leave tracks of seeds and guidance out, or compat."
+                "keypoints.compat=upstream wants JoyVASA's motion model, one seed and one strength of "
+                "guidance for the whole video; leave their tracks out, or compat."
             )
         waveform = torch.from_numpy(resample(samples, sample_rate))
-        return self.motion.as_published(waveform, torch.Generator().manual_seed(seed), steps)
+        return self.motion.as_published(
+            waveform, torch.Generator().manual_seed(seed), steps, guidance or None
+        )
 
     def chain(
         self, portrait: Portrait, edits: Sequence[Edit], pose: str, distance: float, rules: RulesConfig
