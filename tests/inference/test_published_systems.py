@@ -231,6 +231,8 @@ def test_a_picture_drives_and_landmarks_open_eyes(infer, joyvasa, portrait, tmp_
         (["keypoints.compat=upstream", "guidance.gaze=1"], "JoyVASA is guided by audio alone"),
         (["keypoints.compat=upstream", "driving=no.mp4"], "for motion made of sound, but driving is given"),
         (["keypoints.driving_scale=3"], "keypoints.driving_scale is given, but no video or picture"),
+        (["keypoints.close_lips=true", "keypoints.lip_retargeting=true"], "each say how open the same is"),
+        (["motion=me.png"], "me.png"),
         (["keypoints.compat=late"], "compat is 'late'; wanted one of none, upstream"),
     ],
 )
@@ -355,7 +357,7 @@ def test_a_folder_that_is_bundled_again_keeps_no_motion_model_of_before(tmp_path
 def test_what_is_missing_is_listed_with_its_place(tmp_path):
     run = PublishedRun(action="verify", folder=tmp_path)
     with pytest.raises(
-        FileNotFoundError, match=r"7 of 7 files are missing in .*motion_template\.pkl; download"
+        FileNotFoundError, match=r"7 of 7 files are missing in .*motion_template\.pkl; download .* and hugg"
     ):
         published(run)
     listed = published(PublishedRun(folder=tmp_path))

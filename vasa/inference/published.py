@@ -56,7 +56,14 @@ def published(run: PublishedRun) -> str:
         return table(parts, folder) + optional_rows(run.species)
     _check_all_there(parts, folder)
     say = verified if run.action == "verify" else _told
-    lines = [f"{part.name}: {folder / part.file}: {say(part, folder / part.file)}" for part in parts.values()]
+    lines, wrong = [], []
+    for part in parts.values():
+        try:
+            lines.append(f"{part.name}: {folder / part.file}: {say(part, folder / part.file)}")
+        except CheckpointError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise CheckpointError("\n".join([*wrong, *lines]))
     if run.action == "bundle":
         lines.append(f"Bundled into {bundle_published(run, parts, folder)}.")
     return "\n".join(lines) + "\n"
@@ -110,9 +117,10 @@ def _told(part: FrozenNetwork, path: Path) -> str:
 def _check_all_there(parts: Mapping[str, FrozenNetwork], folder: Path) -> None:
     missing = [part for part in parts.values() if not (folder / part.file).is_file()]
     if missing:
+        sources = dict.fromkeys(part.source for part in missing)
         raise FileNotFoundError(
             f"{len(missing)} of {len(parts)} files are missing in {folder}: "
-            f"{', '.join(part.file for part in missing)}; download them from {missing[0].source} and "
+            f"{', '.join(part.file for part in missing)}; download them from {' and '.join(sources)} and "
             "put them there under these names (action=fetch does so where there is internet), or name "
             "another folder=."
         )
