@@ -213,7 +213,8 @@ def test_a_picture_drives_and_landmarks_open_eyes(infer, joyvasa, portrait, tmp_
     plain, opened = (frames_of(Path(name)).astype(int) for name in ("a.mp4", "b.mp4"))
     assert plain.shape == opened.shape == (3, 256, 256, 3)
     assert np.abs(plain - plain[:1]).max() <= 8 and np.abs(opened - plain).mean() > 0.01
-    assert "203 points" in Path("a.provenance.json").read_text()
+    said = json.loads(Path("a.provenance.json").read_text())
+    assert "203 points" in said["face"]["found_by"] and said["model"]["landmarks"] == "203"
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class MotionSource(Protocol):
 @dataclass(slots=True)
 class System:
     """What a pipeline is made of. landmarks: by which a keypoint space frames faces. known: the folder, what
-    its bundle.json says, and hashes of its files, for provenance.
+    its bundle.json says, hashes of its files and which landmarks these are, for provenance.
     """
 
     face: FaceSpace
@@ -144,7 +144,10 @@ def _of_keypoints(
         motion, speech = _keypoint_motion(motion_file, device, precision, encoders)
     system = System(face, motion, speech, aligner, known=hashes)
     if face.species == "human":
-        system.landmarks = FaceLandmarks(build_dense(landmarks or DenseLandmarksConfig()))
+        networks = build_dense(landmarks or DenseLandmarksConfig())
+        system.landmarks = FaceLandmarks(networks)
+        if networks:  # found where they are kept, or named: faces are framed otherwise than without
+            system.known["landmarks"] = "+".join(map(str, sorted(networks)))
     else:
         _refuse_landmarks(
             landmarks, f"checkpoint {str(folder)!r} is of animals, and these networks know people"
