@@ -133,7 +133,6 @@ benchmark: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/benchmark.py $$VASA_ARGS
 
 verify-joyvasa: $(INSTALLED)
-	@$(PYTHON) scripts/weights.py joyvasa action=verify
 	@$(PYTHON) scripts/weights.py joyvasa action=bundle
 	@set -f; $(PYTHON) scripts/weights.py joyvasa action=try $$VASA_ARGS
 

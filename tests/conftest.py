@@ -37,7 +37,7 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def media() -> Path:
     """The folder of real portraits, clips and speech. Tests that use it are marked ``media``."""
     return MEDIA

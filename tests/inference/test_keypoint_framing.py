@@ -93,6 +93,19 @@ def test_a_portrait_is_upright_and_of_the_asked_size():
         framed_portrait(photo, unseen, FaceLandmarks({}), rules, 256)
 
 
+@pytest.mark.parametrize(("is_source", "name"), [(False, "driving"), (True, "crop")])
+def test_a_drivers_square_that_no_points_tell_is_kept_or_refused(is_source, name):
+    photo, unseen = np.zeros((400, 400, 3), np.uint8), FoundFace(Crop(1, 2, 3, 256), "scrfd", 1, 1.0)
+    plain = DriverFraming(FaceLandmarks({}), RulesConfig(), is_source)
+    assert plain.square(photo, unseen) == unseen.crop and plain.picture(photo, unseen, 512)[1] is None
+    asked = DriverFraming(FaceLandmarks({}), RulesConfig(**{f"{name}_scale": 3.0}), is_source)
+    for look in (asked.square, lambda *given: asked.picture(*given, 512)):
+        with pytest.raises(
+            ValueError, match=f"keypoints.{name}_scale, .* is given, but no points of the fac"
+        ):
+            look(photo, unseen)
+
+
 def test_a_drivers_square_is_level_and_tells_where_the_face_is():
     framing = DriverFraming(FaceLandmarks({}), RulesConfig())
     tilted = (FIVE - 220) @ turn(0.2) + 220

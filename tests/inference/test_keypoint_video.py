@@ -211,6 +211,10 @@ def test_one_picture_is_held_over_the_clip_whose_head_stays(face, space, clip, d
     torch.testing.assert_close(shown, wanted, atol=2e-3, rtol=0)  # a picture that was pressed once more
     with pytest.raises(ValueError, match="the picture 'p.png' .* its head stays; leave pose=absolute and"):
         made(face, image=clip, driving=tmp_path / "p.png", pose="absolute")
+    with pytest.raises(
+        ValueError, match="keypoints.smooth is given, but the picture 'p.png' .* is one frame"
+    ):
+        made(face, image=clip, driving=tmp_path / "p.png", keypoints=replace(rules, smooth=1e-3))
     lips = made(face, image=clip, driving=tmp_path / "p.png", keypoints=replace(rules, region="lip"))[2]
     changed = (lips - to_raw(own))[:, 6:].view(-1, 21, 3).abs().amax((0, 2)) > 1e-3
     assert set(changed.nonzero().flatten().tolist()) == set(LIP_POINTS)

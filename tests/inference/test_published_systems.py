@@ -2,10 +2,14 @@
 
 import argparse
 import csv
+import io
 import json
 import pickle
 import runpy
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +26,7 @@ from vasa.face.keypoints.config import RulesConfig
 from vasa.face.keypoints.networks import PUBLISHED, RETARGETING_PARTS
 from vasa.face.keypoints.template import read_template
 from vasa.inference.animate import Animator, load_face
-from vasa.inference.config import InferRun, PublishedRun
+from vasa.inference.config import GuidanceOverride, InferRun, PublishedRun
 from vasa.inference.demo import demo_portrait
 from vasa.inference.published import bundle_published, published, verified
 from vasa.pretrained.registry import FrozenNetwork
@@ -129,7 +133,8 @@ def test_speech_moves_a_portrait_for_as_long_as_it_lasts(infer, joyvasa, portrai
         infer([*common, f"audio={short}", f"output={name}.mp4", f"seed={seed}"])
     once, again, other = (frames_of(Path(f"{name}.mp4")) for name in "bcf")
     assert np.array_equal(once, again) and not np.array_equal(once, other)
-    infer([*common, "motion=a.motion.safetensors", "output=d.mp4", "save_motion=true"])
+    shutil.copy("a.motion.safetensors", "kept.safetensors")  # under whatever name
+    infer([*common, "motion=kept.safetensors", "output=d.mp4", "save_motion=true"])
     replayed, shown = (load_file(f"{name}.motion.safetensors")["values"] for name in "da")
     torch.testing.assert_close(replayed, shown, atol=1e-5, rtol=0)
     template = load_arrays(Path("a.motion.pkl"))
@@ -159,6 +164,11 @@ def test_rules_and_controls_reach_the_frames(joyvasa, portrait, tmp_path):
     published = made(keypoints=RulesConfig(compat="upstream"))
     assert len(published) == len(plain) + 3  # 80 ms of silence before the sound, 40 ms behind it
     assert np.array_equal(published, made(keypoints=RulesConfig(compat="upstream")))
+    stronger = made(keypoints=RulesConfig(compat="upstream"), guidance=GuidanceOverride(audio=9.0))
+    assert np.abs(stronger - published).mean() > 0.01
+    with pytest.raises(ValueError, match="JoyVASA hears sound and knows no emotion"):
+        noise = np.zeros(1600, np.float32)
+        list(animator.face.generate(demo_portrait(3, 256)[0], noise, 16_000, size=256, emotion="happy"))
 
 
 def test_a_system_is_tried_and_measured(joyvasa):
@@ -205,7 +215,8 @@ def test_a_picture_drives_and_landmarks_open_eyes(infer, joyvasa, portrait, tmp_
     plain, opened = (frames_of(Path(name)).astype(int) for name in ("a.mp4", "b.mp4"))
     assert plain.shape == opened.shape == (3, 256, 256, 3)
     assert np.abs(plain - plain[:1]).max() <= 8 and np.abs(opened - plain).mean() > 0.01
-    assert "203 points" in Path("a.provenance.json").read_text()
+    said = json.loads(Path("a.provenance.json").read_text())
+    assert "203 points" in said["face"]["found_by"] and said["model"]["landmarks"] == "203"
 
 
 @pytest.mark.parametrize(
@@ -220,8 +231,11 @@ def test_a_picture_drives_and_landmarks_open_eyes(infer, joyvasa, portrait, tmp_
         (["landmarks.points203=no.onnx"], "landmarks.points203='no.onnx' does not exist; get landmark.onnx"),
         (["driving=no.pkl"], "no.pkl does not exist"),
         (["keypoints.smooth=0.1"], "keypoints.smooth is given, for sources that are videos"),
-        (["keypoints.compat=upstream", "guidance.audio=1"], "keypoints.compat=upstream wants JoyVASA's"),
+        (["keypoints.compat=upstream", "guidance.gaze=1"], "JoyVASA is guided by audio alone"),
+        (["keypoints.compat=upstream", "driving=no.mp4"], "for motion made of sound, but driving is given"),
         (["keypoints.driving_scale=3"], "keypoints.driving_scale is given, but no video or picture"),
+        (["keypoints.close_lips=true", "keypoints.lip_retargeting=true"], "each say how open the same is"),
+        (["motion=me.png"], "me.png"),
         (["keypoints.compat=late"], "compat is 'late'; wanted one of none, upstream"),
     ],
 )
@@ -278,6 +292,14 @@ def test_an_animal_and_liveportrait_alone(infer, portrait, tmp_path, capsys):
         said = refused(infer, capsys, *common, one, "output=x.mp4")
         assert "is one frame, but an animal moves as a driver moves" in said
     drawn = write_template_file(tmp_path / "t.pkl", 30, 4)
+    for given, words in (
+        ("keypoints.region=lip", "of animals, which follow the whole motion"),
+        ("keypoints.friendly=false", "of animals, which follow the whole motion"),
+        ("keypoints.crop_scale=3", "nothing here finds; name the square by face_box"),
+        ("pose=absolute", "move from the driver's first frame on"),
+        ("landmarks.points68=fan.tar", "is of animals, and these networks know people"),
+    ):
+        assert words in refused(infer, capsys, *common, f"driving={drawn}", given, "output=x.mp4")
     infer([*common, f"driving={drawn}", "output=animal.mp4"])
     assert len(frames_of(Path("animal.mp4"))) == 3
 
@@ -307,6 +329,15 @@ def test_templates_are_brought_to_our_rate_and_checked(tmp_path):
         read_template(write_template_file(tmp_path / "b.pkl", 25, motion=[]))
     with pytest.raises(ValueError, match=r"frame 0 has no R of shape \(1, 3, 3\)"):
         read_template(write_template_file(tmp_path / "c.pkl", 25, motion=[{"scale": np.ones((1, 1))}]))
+    for changes, words in (
+        ({"motion": [3, "frame"]}, "has no list 'motion' of frames"),
+        ({"output_fps": "fast"}, "output_fps is 'fast'; wanted 1 to 240"),
+        ({"output_fps": float("nan")}, "output_fps is nan"),
+        ({"c_eyes_lst": [np.zeros((1, 3), np.float32)] * 12}, r"frame 0 has no c_eyes_lst of shape \(1, 2\)"),
+        ({"c_lip_lst": [np.full((1, 1), np.inf)] * 12}, "c_lip_lst of frame 0 is not finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_template(write_template_file(tmp_path / "d.pkl", 25, **changes))
     shared = Path(__file__).resolve().parents[3] / "shared" / "media" / "motion"
     if not shared.is_dir():
         pytest.skip("no ../shared")
@@ -314,10 +345,22 @@ def test_templates_are_brought_to_our_rate_and_checked(tmp_path):
         assert len(read_template(path)) > 10
 
 
+def test_a_folder_that_is_bundled_again_keeps_no_motion_model_of_before(tmp_path):
+    files = write_files(tmp_path / "files")
+    published(run_of(files, tmp_path / "out"))
+    write_files(tmp_path / "files", "liveportrait")
+    published(run_of(files, tmp_path / "out", system="liveportrait"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "README.md",
+        "bundle.json",
+        "face.safetensors",
+    }
+
+
 def test_what_is_missing_is_listed_with_its_place(tmp_path):
     run = PublishedRun(action="verify", folder=tmp_path)
     with pytest.raises(
-        FileNotFoundError, match=r"7 of 7 files are missing in .*motion_template\.pkl; download"
+        FileNotFoundError, match=r"7 of 7 files are missing in .*motion_template\.pkl; download .* and hugg"
     ):
         published(run)
     listed = published(PublishedRun(folder=tmp_path))
@@ -346,7 +389,13 @@ def test_a_file_is_fetched_compared_and_not_fetched_twice(tmp_path, monkeypatch)
     module._fetch(part, tmp_path / "cache" / part.file)
     assert (tmp_path / "cache/x/a.pth").read_bytes() == b"weights"
     assert "none is listed" in verified(part, tmp_path / "cache/x/a.pth")
-    with pytest.raises(ConnectionError, match=r"cannot be reached .* put it to .*b\.pth"):
+    told = SimpleNamespace(headers={"Content-Length": "9"}, read=io.BytesIO(b"half").read)
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: nullcontext(told))
+    with pytest.raises(ConnectionError, match=r"it ended after 4 of 9 bytes"):
+        module._fetch(part, tmp_path / "cache" / "half.pth")
+    assert not (tmp_path / "cache" / "half.pth").exists()
+    monkeypatch.undo()
+    with pytest.raises(ConnectionError, match=r"cannot be downloaded .* put it to .*b\.pth"):
         module._fetch(part, tmp_path / "cache" / "b.pth")
     assert not (tmp_path / "cache" / "b.pth").exists()
 

@@ -31,16 +31,17 @@ def test_terms_vanish_where_the_motion_is_still_and_right(criterion: str) -> Non
     assert set(window_terms(torch.ones(2, P + L, E), motion)) == EIGHT - {"head_transition"}
 
 
-def test_frames_beyond_a_window_s_end_count_for_nothing() -> None:
+@pytest.mark.parametrize("shorter", [1, 2, 4])
+def test_frames_beyond_a_window_s_end_count_for_nothing(shorter: int) -> None:
     estimate, motion, past = (torch.randn(2, n, E, generator=seeded(n)) for n in (P + L, L, P))
-    lengths = torch.tensor([4, 7])
+    lengths = torch.tensor([shorter, 7])
     terms = window_terms(estimate, motion, past, lengths)
     for row, length in enumerate(lengths.tolist()):
         estimate[row, P + length :] += 9
         motion[row, length:] -= 9
     changed = window_terms(estimate, motion, past, lengths)
     assert all(torch.equal(changed[name], value) for name, value in terms.items())
-    motion[0, 3] += 1
+    motion[0, shorter - 1] += 1
     assert not torch.equal(window_terms(estimate, motion, past, lengths)["all"], terms["all"])
 
 

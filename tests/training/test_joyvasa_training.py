@@ -207,6 +207,7 @@ def test_frames_are_encoded_by_a_keypoint_space_and_two_models_learn_to_move_it(
         trained = train_motion(joyvasa_run(tmp_path, f"model={model}", f"run_dir={tmp_path}/{model}"))
         assert isinstance(kind.from_pretrained(trained), kind)
         made = bundle(BundleRun(face=path, motion=trained, output=tmp_path / f"my_{model}", max_megabytes=50))
+        assert json.loads((made / "bundle.json").read_text())["system"] == model
         face = TalkingFace.from_pretrained(made, "cpu", DetectorConfig(landmarks=None))
         picture = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
         frames = list(face.generate(picture, heard[:640], 16000, size=256, allow_centre_crop=True))
@@ -254,6 +255,9 @@ def test_templates_beside_their_sounds_become_a_cache_that_both_models_learn_fro
     train_motion(joyvasa_run(tmp_path))
     vasa = train_motion(joyvasa_run(tmp_path, "model=vasa", f"run_dir={tmp_path}/vasa"))
     assert set(MotionGenerator.from_pretrained(vasa).unlearned) >= {"gaze", "distance", "emotion"}
+    template(tmp_path / "templates/b.pkl", 22, seed=1)
+    with pytest.raises(CacheError, match="was written with other settings"):
+        encode_motion(load("encode_motion", [*options, f"output={tmp_path}/train"]))
     (tmp_path / "templates/b.wav").unlink()
     with pytest.raises(FileNotFoundError, match="b.pkl the first"):
         encode_motion(load("encode_motion", [*options, f"output={tmp_path}/third"]))

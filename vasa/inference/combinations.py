@@ -122,6 +122,8 @@ UNSAID = ("gaze_yaw", "gaze_pitch", "emotion", "blink_rate", "regions", "only", 
 OF_SOURCE_VIDEOS = ("open_source_eyes", "smooth")
 OF_PHOTOGRAPHS = ("friendly", "compat", "crop_rotate")
 OF_FILMED_DRIVERS = ("driving_scale", "driving_vx", "driving_vy")
+OF_FRAMED_PORTRAITS = ("crop_scale", "crop_vx", "crop_vy", "crop_rotate")
+OF_PEOPLE = ("region", "friendly")
 
 
 def check_space(options: VideoOptions, asked: Asked, keypoints: bool, is_video: bool = False) -> None:
@@ -140,8 +142,11 @@ def check_space(options: VideoOptions, asked: Asked, keypoints: bool, is_video: 
             )
         if not is_video:
             _refuse_rules(options, OF_SOURCE_VIDEOS, "for sources that are videos, and the image is none")
-        if options.driving is None or options.driving.suffix == ".pkl":
+        if options.driving is None or options.driving.suffix in (".pkl", ".safetensors"):
             _refuse_rules(options, OF_FILMED_DRIVERS, "but no video or picture of a face drives")
+        other = next((name for name in ("driving", "motion") if getattr(options, name) is not None), None)
+        if other:
+            _refuse_rules(options, ("compat",), f"for motion made of sound, but {other} is given, too")
         return
     if options.driving is not None and options.driving.suffix == ".pkl":
         raise ValueError(
@@ -159,6 +164,19 @@ def check_space(options: VideoOptions, asked: Asked, keypoints: bool, is_video: 
         "but this checkpoint's face space is not of keypoints",
         ", or take a checkpoint that scripts/weights.py bundled",
     )
+
+
+def check_animal(options: VideoOptions) -> None:
+    """Raises: ValueError of what weights of animals cannot heed."""
+    why = "but this checkpoint's weights are of animals, which"
+    _refuse_rules(
+        options, OF_PEOPLE, f"{why} follow the whole motion, scaled to their face, by published rules"
+    )
+    _refuse_rules(options, OF_FRAMED_PORTRAITS, f"{why} nothing here finds; name the square by face_box")
+    if options.pose != VideoOptions().pose:
+        raise ValueError(
+            f"pose={options.pose} is given, {why} move from the driver's first frame on; leave it out."
+        )
 
 
 def _refuse_rules(options: VideoOptions, names: tuple[str, ...], why: str, cure: str = "") -> None:

@@ -16,7 +16,7 @@ from vasa.checkpoint import atomic_path
 from vasa.inference.config import SWEEPS, InferRun
 from vasa.inference.controls import AUTO, NONE
 from vasa.inference.jobs import CLIP_FILES, Job
-from vasa.inference.provenance import MODEL_HASHES, changed_options, settings
+from vasa.inference.provenance import OF_MODEL, changed_options, settings
 
 JOB_ENDING = ".job.json"
 CONTROLS = tuple(SWEEPS)
@@ -72,7 +72,7 @@ def _content(run: InferRun, job: Job, folder: Path, checkpoint: Mapping[str, Any
         "seed": run.seed,
         **asked,
         "made_by": {
-            **{n: checkpoint[n] for n in MODEL_HASHES if n in checkpoint},
+            **{n: checkpoint[n] for n in OF_MODEL if n in checkpoint},
             "size": run.size,
             **changed,
         },

@@ -20,7 +20,7 @@ from vasa.records import Conditions, MotionLayout
 
 
 class JoyvasaSource:
-    """A MotionSource (pipeline.py) of raw keypoint motion (t, 69)."""
+    """A MotionSource (system.py) of raw keypoint motion (t, 69)."""
 
     def __init__(self, model: JoyvasaMotion) -> None:
         self.model = model
@@ -48,21 +48,27 @@ class JoyvasaSource:
         steps: int | None,
         guidance: Mapping[str, float] | GuidanceTrack | None,
     ) -> Iterator[Tensor]:
-        """Chunks (t, 69). Distance is the face space's to obey; everything else that is asked is refused
-        before (keypoint_edit.check_rules).
+        """Chunks (t, 69). Distance is the face space's to obey. Raises: ValueError where gaze or emotion are
+        asked for.
         """
         made = self.model.generate(
-            features, None, generator=generator, num_frames=num_frames, steps=steps, guidance=guidance
+            features, conditions, generator=generator, num_frames=num_frames, steps=steps, guidance=guidance
         )
         return map(to_keypoints, made)
 
     def as_published(
-        self, waveform: Tensor, generator: torch.Generator, steps: int | None
+        self,
+        waveform: Tensor,
+        generator: torch.Generator,
+        steps: int | None,
+        guidance: Mapping[str, float] | None = None,
     ) -> tuple[Iterator[Tensor], int]:
         """Chunks (t, 69) of sound (N,) at AUDIO_HZ by JoyVASA's own windows, and how many frames they are:
-        about three more than the sound has.
+        about three more than the sound has. Raises: ValueError of guidance by anything but audio.
         """
-        made = self.model.speak(waveform, generator=generator, compat="upstream", steps=steps)
+        made = self.model.speak(
+            waveform, generator=generator, compat="upstream", steps=steps, guidance=guidance
+        )
         return map(to_keypoints, made), plan(len(waveform), self.model.model.config.window_frames).num_frames
 
 

@@ -19,9 +19,11 @@ from vasa.inference.bundle_files import (
     CARD_FILE,
     FACE_FILE,
     MOTION_FILE,
+    STUDENT_FILE,
     check_size,
 )
 from vasa.inference.config import BundleRun
+from vasa.motion.joyvasa_windows import KIND as JOYVASA
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,8 @@ def bundle_keypoints(config: BundleRun, face: Weights, motion: Weights) -> Path:
             "space": KIND,
             "megabytes": round(megabytes, 2),
         }
-        facts |= {"system": "joyvasa", "species": face.config["species"]}
+        system = "joyvasa" if motion.meta.get("model") == JOYVASA else "vasa"
+        facts |= {"system": system, "species": face.config["species"]}
         for file, weights in ((FACE_FILE, face), (MOTION_FILE, motion)):
             facts[f"{file.removesuffix('.safetensors')}_sha256"] = save_weights(
                 folder / file, weights.tensors, weights.config, weights.meta
@@ -52,6 +55,7 @@ def bundle_keypoints(config: BundleRun, face: Weights, motion: Weights) -> Path:
         (folder / CARD_FILE).write_text(_card(motion, config), encoding="utf-8")
         for file in (FACE_FILE, MOTION_FILE, CARD_FILE, BUNDLE_FILE):
             (folder / file).replace(config.output / file)
+    (config.output / STUDENT_FILE).unlink(missing_ok=True)  # of what was bundled there before
     log.info("Bundled %.1f MB into %s.", megabytes, config.output)
     return config.output
 

@@ -57,13 +57,13 @@ def keypoint_motion(
     Raises: FileNotFoundError, ValueError.
     """
     name, wants = f"{path.name!r}", options.keypoints.eye_retargeting or options.keypoints.lip_retargeting
-    if path.suffix == TEMPLATE_ENDING:
-        driver = Driver(f"the template {name}")
-        return _of_template(read_template(path), driver, space.species, options, sound)
-    if path.name.endswith(ENDING):
+    if path == options.motion or path.name.endswith(ENDING):
         saved = SavedMotion.load(path, face.face_hash, space.layout.width)
         driver = Driver(f"the saved motion {name}", reference=saved.portrait.to(face.device))
         return saved.chunks(), len(saved.values), driver, saved.seed
+    if path.suffix == TEMPLATE_ENDING:
+        driver = Driver(f"the template {name}")
+        return _of_template(read_template(path), driver, space.species, options, sound)
     framing = DriverFraming(face.landmarks, options.keypoints)
     if is_picture(path):
         return _of_picture(path, options, face, space, framing, sound)

@@ -22,6 +22,10 @@ NUM_OPENINGS = 3
 RETARGETING = {"eyes": "eye_retargeting", "lips": "lip_retargeting"}
 WANTING = (*RETARGETING.values(), "close_lips", "open_source_eyes")
 """Rules that want the source's openings."""
+NO_POINTS = (
+    "but no points of the face were found to frame it by; leave them out, or give a detector's file "
+    "(detector.scrfd)."
+)
 
 
 def framed_portrait(
@@ -39,8 +43,7 @@ def framed_portrait(
             why = (
                 "beside face_box, which names the square itself; leave one of them out."
                 if found.found_by == NAMED
-                else "but no points of the face were found to frame it by; leave them out, or give a "
-                "detector's file (detector.scrfd)."
+                else NO_POINTS
             )
             said = "keypoints.crop_scale, crop_vx, crop_vy or crop_rotate is given"
             raise ValueError(f"{said}, {why}")
@@ -52,29 +55,36 @@ def framed_portrait(
 
 class DriverFraming:
     """The square around a driver's face, which is not turned, and the face in that square. is_source: by the
-    rule of portraits instead, for the frames of a source video.
+    rule of portraits instead, for the frames of a source video. Where only a square is known of a face
+    and no points, that is kept; where rules ask for another one, ValueError is raised.
     """
 
     def __init__(self, landmarks: FaceLandmarks, rules: RulesConfig, is_source: bool = False) -> None:
-        self.landmarks = landmarks
-        self._scale, self._vx, self._vy = (
-            (rules.crop_scale, rules.crop_vx, rules.crop_vy)
-            if is_source
-            else (rules.driving_scale, rules.driving_vx, rules.driving_vy)
-        )
+        self.landmarks, self._prefix = landmarks, "crop" if is_source else "driving"
+        self._scale, self._vx, self._vy = self._asked(rules)
+        self._is_asked = self._asked(rules) != self._asked(RulesConfig())
+
+    def _asked(self, rules: RulesConfig) -> tuple[float, float, float]:
+        scale, vx, vy = (getattr(rules, f"{self._prefix}_{name}") for name in ("scale", "vx", "vy"))
+        return scale, vx, vy
 
     def square(self, photo: np.ndarray, found: FoundFace) -> Crop:
         """Of a frame (H, W, 3) in which a face was found, for ``FaceVideo``."""
-        if found.points is None:
-            return found.crop
-        return self._widened(self.landmarks.see(photo, found.points)).crop(*(found.crop.size,) * 2)
+        seen = self._seen(photo, found)
+        return found.crop if seen is None else self._widened(seen).crop(*(found.crop.size,) * 2)
 
     def picture(self, photo: np.ndarray, found: FoundFace, size: int) -> tuple[Crop, np.ndarray | None]:
         """The same of a driving picture, ``size`` px, and its openings (3,) where they are told."""
-        if found.points is None:
-            return found.crop, None
-        seen = self.landmarks.see(photo, found.points)
-        return self._widened(seen).crop(size, size), seen.openings
+        seen = self._seen(photo, found)
+        return (found.crop, None) if seen is None else (self._widened(seen).crop(size, size), seen.openings)
+
+    def _seen(self, photo: np.ndarray, found: FoundFace) -> SeenFace | None:
+        if found.points is not None:
+            return self.landmarks.see(photo, found.points)
+        if self._is_asked:
+            name = self._prefix
+            raise ValueError(f"keypoints.{name}_scale, {name}_vx or {name}_vy is given, {NO_POINTS}")
+        return None
 
     def _widened(self, seen: SeenFace) -> LandmarkFrame:
         return seen.frame.widened(self._scale, self._vx, self._vy).level()

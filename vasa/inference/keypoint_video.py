@@ -116,6 +116,11 @@ def follow(
             f"{driver.name} is one frame, of which a video takes the expression alone: its head stays; leave "
             "pose=absolute and keypoints.region=pose out."
         )
+    if driver.alone and rules.smooth not in (0, RulesConfig().smooth):
+        raise ValueError(
+            f"keypoints.smooth is given, but {driver.name} is one frame that is held and needs none; leave "
+            "it out."
+        )
     length = len(source.video)
     num_frames = num_frames if driver.sound else length if driver.alone else min(num_frames, length)
     timings = {"portrait_s": source.portrait.seconds, "motion_s": 0.0, "render_s": 0.0}
@@ -209,7 +214,7 @@ class _Film:
         one = torch.tensor([number], device=device)
         pixels = as_tensor(cut(frame, crop)[None], device)
         appearance = space.hold_edges(space.encode_known(pixels, canonical[one], own[one]))
-        with fast_precision(device):
+        with fast_precision(device, self.face.precision):
             image = space.render(appearance, motion).float()
         lower = self.face.aligner.points_of(frame, crop) if self.rules.region == "lip" else None
         return put_back(frame, crop, image, strength, lower)

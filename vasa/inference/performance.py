@@ -18,7 +18,7 @@ from vasa.face.keypoints.space import KeypointFace
 from vasa.face.keypoints.template import ENDING as TEMPLATE_ENDING
 from vasa.face.keypoints.template import write_template
 from vasa.inference.asked import Asked, asked_of
-from vasa.inference.combinations import check_space, check_with_keypoint_video, check_with_video
+from vasa.inference.combinations import check_animal, check_space, check_with_keypoint_video, check_with_video
 from vasa.inference.config import InferRun
 from vasa.inference.control_edits import edits_for
 from vasa.inference.demo import demo_portrait, demo_speech
@@ -86,8 +86,8 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
     photo: from ``opened``. framed: it is cut by the crop rule already. Raises: ValueError, FileNotFoundError.
     """
     path, known = options.image, None
+    _check_source(options, asked_of(options), face, path is not None and photo is None)
     if path is not None and photo is None:
-        _check_source(options, asked_of(options), face, True)  # before it is looked through
         if isinstance(face.face, KeypointFace):
             return KeypointVideo.open(path, face, options.size, options.keypoints)
         return SourceVideo.open(path, face, options.size)
@@ -137,6 +137,8 @@ def _check_source(options: InferRun, asked: Asked, face: TalkingFace, is_video: 
     """Raises: ValueError of what the face space, or an image that is a video, cannot heed."""
     space = face.face
     check_space(options, asked, isinstance(space, KeypointFace), is_video)
+    if isinstance(space, KeypointFace) and space.species == "animal":
+        check_animal(options)
     if is_video and isinstance(space, KeypointFace):
         check_with_keypoint_video(options, asked, space.species)
     elif is_video:

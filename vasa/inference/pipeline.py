@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,17 +23,11 @@ from PIL import Image
 from torch import Tensor
 
 from vasa.audio import check_waveform, frames_for, resample
-from vasa.checkpoint import CheckpointError, content_hash, from_plain
 from vasa.device import choose_device, fast_precision
-from vasa.face.config import MOTION_ENCODERS
 from vasa.face.keypoints.config import RulesConfig
-from vasa.face.keypoints.networks import KIND
 from vasa.face.keypoints.space import KeypointFace
 from vasa.face.space import FaceSpace
-from vasa.face.volumetric.autoencoder import FaceAutoencoder
-from vasa.face.volumetric.person import PERSON_FILE
-from vasa.face.volumetric.personal_face import PersonalFace, with_person
-from vasa.inference.bundle_files import MOTION_FILE, STUDENT_FILE, read_bundle
+from vasa.face.volumetric.personal_face import PersonalFace
 from vasa.inference.config import BACKGROUNDS, LivePlan
 from vasa.inference.controls import AUTO, Emotion, conditions
 from vasa.inference.edits import Edit, finite
@@ -43,52 +37,30 @@ from vasa.inference.generation import Generation, Portrait
 from vasa.inference.joyvasa_source import JoyvasaSource
 from vasa.inference.keypoint_edit import Driver, keypoint_edits
 from vasa.inference.keypoint_framing import framed_portrait
-from vasa.inference.keypoint_system import load_keypoint_system
 from vasa.inference.live_features import live_features
 from vasa.inference.noise import SeededNoise, SeedTrack, first_seed
 from vasa.inference.paste import Surround
 from vasa.inference.portrait import read_picture
 from vasa.inference.rendering import full_batches, to_frames
 from vasa.inference.retarget import Retargeter
-from vasa.motion.config import MotionConfig
+from vasa.inference.system import MotionSource, load_system
 from vasa.motion.windows import ConditionTrack, GuidanceTrack, MotionGenerator, NoiseTrack
 from vasa.preprocess.align import FaceAligner, FoundFace, whole_frame
 from vasa.preprocess.crop import cut
 from vasa.preprocess.face_landmarks import FaceLandmarks
 from vasa.preprocess.plate import Backdrop
-from vasa.pretrained.config import DenseLandmarksConfig, DetectorConfig, MatteConfig, SpeechConfig
-from vasa.pretrained.dense_landmarks import build_dense
+from vasa.pretrained.config import DenseLandmarksConfig, DetectorConfig, MatteConfig
 from vasa.pretrained.matte import Matte, build_matte
-from vasa.pretrained.speech import SpeechEncoder, build_speech_encoder
-from vasa.records import Conditions, MotionLayout
-
-
-class MotionSource(Protocol):
-    """What the pipeline needs of a motion model."""
-
-    @property
-    def layout(self) -> MotionLayout: ...
-
-    @property
-    def config(self) -> MotionConfig: ...
-
-    def generate(
-        self,
-        features: Iterator[Tensor],
-        conditions: Conditions | ConditionTrack,
-        *,
-        generator: torch.Generator | NoiseTrack,
-        num_frames: int,
-        steps: int | None,
-        guidance: Mapping[str, float] | GuidanceTrack | None,
-    ) -> Iterator[Tensor]: ...
+from vasa.pretrained.speech import SpeechEncoder
+from vasa.records import Conditions
 
 
 class TalkingFace:
     """A face space, a motion model and a speech encoder that belong together.
 
     device: where networks run. checkpoint: what is known of the files, for reports. matte: what tells a
-    person from the background; its file is read when a portrait is first prepared for a plate.
+    person from the background; its file is read when a portrait is first prepared for a plate. landmarks:
+    by which a keypoint space frames faces; None: by five points.
     """
 
     def __init__(
@@ -101,11 +73,12 @@ class TalkingFace:
         checkpoint: Mapping[str, Any] | None = None,
         matte: MatteConfig | None = None,
         precision: str = "auto",
+        landmarks: FaceLandmarks | None = None,
     ) -> None:
         self.face, self.motion, self.speech, self.aligner = face, motion, speech, aligner
         self.device, self.checkpoint = torch.device(device), dict(checkpoint or {})
         self._matte_config, self.precision = matte or MatteConfig(), precision
-        self.landmarks = FaceLandmarks({})
+        self.landmarks = landmarks or FaceLandmarks({})
 
     @property
     def person(self) -> PersonalFace | None:
@@ -138,47 +111,19 @@ class TalkingFace:
         Raises: FileNotFoundError; CheckpointError when a file is damaged, of another version, or of another
         face space; ValueError for landmarks that nothing would read.
         """
-        folder = Path(folder)
-        card = read_bundle(folder)
         chosen = choose_device(str(device))
-        motion_file = folder / (STUDENT_FILE if fast else MOTION_FILE)
-        if fast and not motion_file.is_file():
-            raise FileNotFoundError(
-                f"checkpoint {str(folder)!r} has no {STUDENT_FILE}, which fast=true asks for; leave it out, "
-                "or bundle a student (train_motion.py experiment=motion_distill)."
-            )
-        if card.get("space") == KIND:
-            parts = load_keypoint_system(folder, chosen, precision)
-            aligner = FaceAligner(detector or DetectorConfig())
-            known = {"folder": str(folder), **card, **parts.hashes}
-            system = TalkingFace(
-                parts.face, parts.motion, parts.speech, aligner, chosen, known, matte, precision
-            )
-            if parts.face.species == "human":  # networks of landmarks know people alone
-                system.landmarks = FaceLandmarks(build_dense(landmarks or DenseLandmarksConfig()))
-            return system
-        if landmarks not in (None, DenseLandmarksConfig()):
-            raise ValueError(
-                f"landmarks are named, but the face space of checkpoint {str(folder)!r} is not of keypoints, "
-                "which they frame faces for; leave them out."
-            )
-        motion = MotionGenerator.from_pretrained(motion_file, chosen)
-        face_hash = content_hash(folder / "face.safetensors")
-        encoders = content_hash(folder / "face.safetensors", MOTION_ENCODERS)
-        if motion.face_hash != encoders:
-            raise CheckpointError(
-                f"{motion_file.name} in {folder} belongs to motion encoders {motion.face_hash[:12]}, but "
-                f"those of face.safetensors are {encoders[:12]}; "
-                "bundle a motion model with the face space whose motion it was trained on."
-            )
-        face = with_person(FaceAutoencoder.from_pretrained(folder / "face.safetensors").to(chosen), folder)
-        speech = build_speech_encoder(from_plain(SpeechConfig, motion.audio, "speech encoder"))
-        hashes = {"face_sha256": face_hash, "motion_sha256": content_hash(motion_file)}
-        if isinstance(face, PersonalFace):
-            hashes["person_sha256"] = content_hash(folder / PERSON_FILE)
-        aligner = FaceAligner(detector or DetectorConfig())
-        known = {"folder": str(folder), **card, **hashes, "encoders_sha256": encoders}
-        return TalkingFace(face, motion, speech, aligner, chosen, known, matte, precision)
+        system = load_system(Path(folder), chosen, detector, fast, landmarks, precision)
+        return TalkingFace(
+            system.face,
+            system.motion,
+            system.speech,
+            system.aligner,
+            chosen,
+            system.known,
+            matte,
+            precision,
+            system.landmarks,
+        )
 
     @torch.inference_mode()
     def prepare(
@@ -322,13 +267,15 @@ class TalkingFace:
         guidance: Mapping[str, float] | GuidanceTrack | None,
     ) -> tuple[Iterator[Tensor], int]:
         """JoyVASA's motion by its own windows. Raises: ValueError of what these do not have."""
-        if not isinstance(self.motion, JoyvasaSource) or callable(seed) or guidance:
+        if not isinstance(self.motion, JoyvasaSource) or callable(seed) or callable(guidance):
             raise ValueError(
-                "keypoints.compat=upstream wants JoyVASA's motion model, one seed, and the guidance that it "
-                "was published with; leave tracks of seeds and guidance out, or compat."
+                "keypoints.compat=upstream wants JoyVASA's motion model, one seed and one strength of "
+                "guidance for the whole video; leave their tracks out, or compat."
             )
         waveform = torch.from_numpy(resample(samples, sample_rate))
-        return self.motion.as_published(waveform, torch.Generator().manual_seed(seed), steps)
+        return self.motion.as_published(
+            waveform, torch.Generator().manual_seed(seed), steps, guidance or None
+        )
 
     def chain(
         self, portrait: Portrait, edits: Sequence[Edit], pose: str, distance: float, rules: RulesConfig

@@ -31,7 +31,8 @@ TAG = "description"
 CARD = "INTENDED_USE.md"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's word for media that a trained model generated; others look for it."""
-MODEL_HASHES = ("face_sha256", "motion_sha256", "person_sha256")
+OF_MODEL = ("face_sha256", "motion_sha256", "person_sha256", "landmarks")
+"""What is known of a checkpoint that a video depends on."""
 
 CARD_TEXT = f"""# Intended use
 
@@ -51,9 +52,10 @@ Every video in this folder is synthetic: a model made it from a portrait and a s
 class Claim:
     """What is known of a video before it is made.
 
-    model: name and hashes of the checkpoint. inputs: option -> {name, sha256} of each file that goes in, or
-    of what was made in its place. options: those that differ from their defaults, files by name alone. asked:
-    what a row of a list asks beyond options. content: of the finished video, once it is known.
+    model: name and hashes of the checkpoint, and which landmarks frame faces. inputs: option -> {name,
+    sha256} of each file that goes in, or of what was made in its place. options: those that differ from their
+    defaults, files by name alone. asked: what a row of a list asks beyond options. content: of the finished
+    video, once it is known.
     """
 
     model: dict[str, Any]
@@ -75,7 +77,7 @@ class Claim:
         """The claim of one run. folder: of the job's own files. picture, waveform: what was made where no
         image and no audio is given; None: not known, as before it is made.
         """
-        hashes = {name: checkpoint[name] for name in MODEL_HASHES if name in checkpoint}
+        hashes = {name: checkpoint[name] for name in OF_MODEL if name in checkpoint}
         model = {"name": Path(str(checkpoint.get("folder", "unnamed"))).name, **hashes}
         inputs = {
             name: {"name": path.name, "sha256": file_hash(path)}

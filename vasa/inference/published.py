@@ -6,6 +6,7 @@ Each file is read once, as data: what it names is never run. What infer.py loads
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import logging
 import shutil
@@ -18,7 +19,14 @@ from typing import Any
 
 from vasa.checkpoint import CheckpointError, atomic_path, versions
 from vasa.face.keypoints.networks import KIND, PUBLISHED, KeypointNetworks
-from vasa.inference.bundle_files import BUNDLE_FILE, BUNDLE_FORMAT, CARD_FILE, FACE_FILE, MOTION_FILE
+from vasa.inference.bundle_files import (
+    BUNDLE_FILE,
+    BUNDLE_FORMAT,
+    CARD_FILE,
+    FACE_FILE,
+    MOTION_FILE,
+    STUDENT_FILE,
+)
 from vasa.inference.config import PublishedRun
 from vasa.inference.system_trial import try_system
 from vasa.motion.joyvasa_files import load_published
@@ -48,7 +56,14 @@ def published(run: PublishedRun) -> str:
         return table(parts, folder) + optional_rows(run.species)
     _check_all_there(parts, folder)
     say = verified if run.action == "verify" else _told
-    lines = [f"{part.name}: {folder / part.file}: {say(part, folder / part.file)}" for part in parts.values()]
+    lines, wrong = [], []
+    for part in parts.values():
+        try:
+            lines.append(f"{part.name}: {folder / part.file}: {say(part, folder / part.file)}")
+        except CheckpointError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise CheckpointError("\n".join([*wrong, *lines]))
     if run.action == "bundle":
         lines.append(f"Bundled into {bundle_published(run, parts, folder)}.")
     return "\n".join(lines) + "\n"
@@ -102,9 +117,10 @@ def _told(part: FrozenNetwork, path: Path) -> str:
 def _check_all_there(parts: Mapping[str, FrozenNetwork], folder: Path) -> None:
     missing = [part for part in parts.values() if not (folder / part.file).is_file()]
     if missing:
+        sources = dict.fromkeys(part.source for part in missing)
         raise FileNotFoundError(
             f"{len(missing)} of {len(parts)} files are missing in {folder}: "
-            f"{', '.join(part.file for part in missing)}; download them from {missing[0].source} and "
+            f"{', '.join(part.file for part in missing)}; download them from {' and '.join(sources)} and "
             "put them there under these names (action=fetch does so where there is internet), or name "
             "another folder=."
         )
@@ -119,10 +135,13 @@ def _fetch(part: FrozenNetwork, path: Path) -> None:
         try:
             with urllib.request.urlopen(part.url, timeout=TIMEOUT_S) as source, temporary.open("wb") as file:
                 shutil.copyfileobj(source, file)
-        except (urllib.error.URLError, TimeoutError) as error:
+                told = source.headers.get("Content-Length")
+            if told is not None and int(told) != temporary.stat().st_size:
+                raise ConnectionError(f"it ended after {temporary.stat().st_size} of {told} bytes")
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             reason = getattr(error, "reason", error)
             raise ConnectionError(
-                f"{part.url} cannot be reached ({reason}); download it elsewhere and put it to {path}."
+                f"{part.url} cannot be downloaded ({reason}); get it elsewhere and put it to {path}."
             ) from error
         _told(part, temporary)
 
@@ -154,6 +173,8 @@ def bundle_published(run: PublishedRun, parts: Mapping[str, FrozenNetwork], fold
         (made / CARD_FILE).write_text(_card(run, parts), encoding="utf-8")
         for file in (*files, CARD_FILE, BUNDLE_FILE):
             (made / file).replace(run.output / file)
+    for file in {MOTION_FILE, STUDENT_FILE}.difference(files):  # of what was bundled there before
+        (run.output / file).unlink(missing_ok=True)
     return run.output
 
 

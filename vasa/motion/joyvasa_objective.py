@@ -56,8 +56,9 @@ def window_terms(
     if past is not None:
         seam = torch.cat([past[:, -JOINING:], estimate[:, -L:][:, :JOINING]], 1)[..., MODEL_HEAD]
         second = seam.diff(n=2, dim=1)  # (B, 4, 7); the middle two span the seam
-        terms["head_transition"] = _distance(second[:, 1:3], criterion) + _distance(
-            second.diff(dim=1), criterion
+        there = real[:, past.shape[1] - JOINING :][:, : 2 * JOINING]  # begins with the past, which is
+        terms["head_transition"] = _distance(second[:, 1:3], criterion, there[:, 3:5]) + _distance(
+            second.diff(dim=1), criterion, there[:, 3:]
         )
     return terms
 

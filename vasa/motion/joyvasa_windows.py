@@ -105,22 +105,40 @@ class JoyvasaMotion:
         return self._windows(chunks, conditions, generator, num_frames, steps, guidance)
 
     def speak(
-        self, waveform: Tensor, *, generator: torch.Generator, compat: str = "none", steps: int | None = None
+        self,
+        waveform: Tensor,
+        *,
+        generator: torch.Generator,
+        compat: str = "none",
+        steps: int | None = None,
+        guidance: Mapping[str, float] | None = None,
     ) -> Iterator[Tensor]:
         """Raw keypoint motion, in chunks (t, 70), of sound (N,) at AUDIO_HZ. compat: "none" gives one frame
         for every 640 samples, the last one rounded; "upstream" see ``joyvasa_upstream.upstream_motion``.
+        steps, guidance: as ``generate``.
         """
         if compat == "upstream":
             from vasa.motion.joyvasa_upstream import upstream_motion
 
             shape = (self.model.config.window_frames, self.model.config.motion_dim)
             x_T, noise = torch.randn(shape, generator=generator), _fresh(shape, generator)
-            return upstream_motion(self, waveform, x_T, lambda window, t: noise(t), steps=steps)
+            return upstream_motion(
+                self,
+                waveform,
+                x_T,
+                lambda window, t: noise(t),
+                guidance_scale=self._scale(guidance),
+                steps=steps,
+            )
         if compat != "none":
             raise ValueError(f"compat={compat!r}; wanted none or upstream.")
         num_frames = max(1, round(len(waveform) / SAMPLES_PER_FRAME))
         return self.generate(
-            self._heard(waveform, num_frames), generator=generator, num_frames=num_frames, steps=steps
+            self._heard(waveform, num_frames),
+            generator=generator,
+            num_frames=num_frames,
+            steps=steps,
+            guidance=guidance,
         )
 
     def _heard(self, waveform: Tensor, num_frames: int) -> Iterator[Tensor]:

@@ -25,6 +25,7 @@ from vasa.records import Clip
 from vasa.training.motion_config import EncodeMotionRun
 from vasa.training.motion_sources import motion_source
 from vasa.training.runtime import mix
+from vasa.training.template_clips import TemplateClips
 
 _log = logging.getLogger(__name__)
 
@@ -77,9 +78,11 @@ def encode_clip(
 
 
 def _described(run: EncodeMotionRun) -> dict[str, Any]:
-    """Which clips these are: a synthetic set may grow; a folder is known by its manifest alone."""
+    """Which clips these are: a synthetic set may grow; a folder is known by its manifest alone, motion
+    templates by what they hold.
+    """
     if run.templates is not None:
-        return {"templates": str(run.templates)}
+        return {"templates": TemplateClips(run.templates).fingerprint}
     if run.store is not None:
         return {"manifest": hashlib.sha256((run.store / MANIFEST).read_bytes()).hexdigest()}
     return {name: value for name, value in plain(run.clips).items() if name != "num_clips"}

@@ -7,6 +7,7 @@ pickle that holds the templates of all sounds by name. Nothing that a pickle nam
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from functools import cache
@@ -45,6 +46,18 @@ class TemplateClips:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the clips' names and what their files hold, so that another set under the same path is told
+        apart.
+        """
+        found = hashlib.sha256("\n".join(name for name, _, _ in self._entries).encode())
+        for path in dict.fromkeys(path for _, *paths in self._entries for path in paths):
+            if path.is_file():
+                with path.open("rb") as file:
+                    found.update(hashlib.file_digest(file, "sha256").digest())
+        return found.hexdigest()
 
     def clip(self, index: int) -> Clip:
         """The sound as long as both it and the motion are. Raises: FileNotFoundError, ValueError."""

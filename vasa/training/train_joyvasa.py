@@ -7,6 +7,7 @@ all clips.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from vasa.training.loop import Phase, train
 from vasa.training.motion_config import TrainMotionRun
 from vasa.training.motion_inputs import EXPORT, Film, motion_caches, refuse_other_face, weights_file
 from vasa.training.runtime import start
+
+_log = logging.getLogger(__name__)
 
 
 def train_joyvasa(run: TrainMotionRun, film: Film | None = None) -> Path:
@@ -113,6 +116,7 @@ def _beginning(run: TrainMotionRun, caches: list[LatentCache]) -> tuple[JoyvasaM
     """The model and its statistics: both of ``init``, whose sizes then hold, or new and of the caches."""
     if run.init is not None:
         begun = JoyvasaMotion.from_pretrained(weights_file(run.init))
+        _log.info("Sizes and statistics are those of init=%s, whatever joyvasa.network says.", run.init)
         model, normalizer = begun.model.requires_grad_(True), begun.normalizer
     else:
         model, normalizer = JoyvasaModel(run.joyvasa.network), fitted_normalizer(caches)

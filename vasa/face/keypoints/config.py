@@ -49,6 +49,9 @@ class RulesConfig:
             raise ValueError(
                 f"multiplier is {self.multiplier:g} and smooth {self.smooth:g}; wanted 0 to 5, and 0 to 1."
             )
+        for one, other in (("close_lips", "lip_retargeting"), ("open_source_eyes", "eye_retargeting")):
+            if getattr(self, one) and getattr(self, other):
+                raise ValueError(f"{one} and {other} each say how open the same is; leave one of them out.")
         for name in ("crop", "driving"):
             scale, moved = getattr(self, f"{name}_scale"), [getattr(self, f"{name}_v{i}") for i in "xy"]
             if not 1 <= scale <= 8 or not all(-1 <= share <= 1 for share in moved):

@@ -26,6 +26,8 @@ PUBLISHED_KEYPOINTS = "LivePortrait's motion templates"
 SHAPES = {"scale": (1, 1), "R": (1, 3, 3), "exp": (1, 21, 3), "t": (1, 3)}
 OLD_SPELLING = {"R": "R_d"}
 RATIOS = {"eyes": ("c_eyes_lst", "c_d_eyes_lst"), "lips": ("c_lip_lst", "c_d_lip_lst")}
+RATIO_SHAPES = {"eyes": (1, 2), "lips": (1, 1)}
+LOWEST_FPS, HIGHEST_FPS = 1, 240
 
 
 def read_template(path: Path) -> KeypointMotion:
@@ -39,21 +41,28 @@ def read_template(path: Path) -> KeypointMotion:
 def motion_of_template(content: Any, named: str) -> KeypointMotion:
     """As ``read_template``, of what a template holds. named: where it is from, for messages."""
     frames = content.get("motion") if isinstance(content, Mapping) else None
-    if not isinstance(frames, list) or not frames:
+    if not isinstance(frames, list) or not frames or not all(isinstance(one, Mapping) for one in frames):
         raise ValueError(f"{named} is no motion template: it has no list 'motion' of frames.")
     parts = {name: _stacked(named, frames, name, shape) for name, shape in SHAPES.items()}
     motion = KeypointMotion(parts["R"], parts["exp"], parts["scale"], parts["t"])
     for field, names in RATIOS.items():
         listed = next((content[name] for name in names if content.get(name)), None)
-        if listed is not None and len(listed) == len(frames):
-            setattr(motion, field, torch.from_numpy(np.concatenate(listed)).float())
-    return _at_our_rate(motion, float(content.get("output_fps") or VIDEO_FPS))
+        if isinstance(listed, list) and len(listed) == len(frames):
+            setattr(motion, field, _rows(named, listed, names[0], RATIO_SHAPES[field]))
+    fps = content.get("output_fps", VIDEO_FPS)
+    if not isinstance(fps, int | float) or not LOWEST_FPS <= fps <= HIGHEST_FPS:
+        raise ValueError(f"{named}: output_fps is {fps!r}; wanted {LOWEST_FPS} to {HIGHEST_FPS}.")
+    return _at_our_rate(motion, float(fps))
 
 
 def _stacked(named: str, frames: list[Any], name: str, shape: tuple[int, ...]) -> Tensor:
+    return _rows(named, [one.get(name, one.get(OLD_SPELLING.get(name, name))) for one in frames], name, shape)
+
+
+def _rows(named: str, values: list[Any], name: str, shape: tuple[int, ...]) -> Tensor:
+    """Arrays of a frame each as one (T, ...)."""
     found = []
-    for number, frame in enumerate(frames):
-        value = frame.get(name, frame.get(OLD_SPELLING.get(name, name)))
+    for number, value in enumerate(values):
         if not isinstance(value, np.ndarray) or value.size != int(np.prod(shape)):
             raise ValueError(f"{named} is no motion template: frame {number} has no {name} of shape {shape}.")
         if not np.isfinite(value).all():
