@@ -17,6 +17,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,9 +105,8 @@ class LiveTalk:
             self._asked.guidance,
             self._plan,
         )
-        self._hops: queue.Queue[_Hop | BaseException | None] = queue.Queue(HOPS_AHEAD)
+        self._hops: queue.Queue[_Hop | None] = queue.Queue(HOPS_AHEAD)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._make, name="motion of a live talk", daemon=True)
         self._started = False
         self._warm_up()
 
@@ -187,9 +187,8 @@ class LiveTalk:
                 made += len(motion)
                 if not self._put(_Hop(motion, np.pad(sound, (0, length - len(sound))), self._there(made))):
                     return
+        finally:
             self._put(None)
-        except BaseException as error:  # told to whoever shows the talk, in its thread
-            self._put(error)
 
     def _next(self, made: int) -> Tensor | None:
         motion = next(self._motion, None)
@@ -207,7 +206,7 @@ class LiveTalk:
         needed = stop + self._plan.lookahead + self._plan.right
         return next((at for taken, at in self._taken if taken >= needed), self._taken[-1][1])
 
-    def _put(self, hop: _Hop | BaseException | None) -> bool:
+    def _put(self, hop: _Hop | None) -> bool:
         while not self._stopped.is_set():
             try:
                 self._hops.put(hop, timeout=0.1)
@@ -226,12 +225,13 @@ class LiveTalk:
         if self._started:
             raise RuntimeError("a talk is gone through once; begin another.")
         self._started = True
-        self._thread.start()
-        try:
-            yield from self._moments()
-        finally:
-            self.stop()
-            self._thread.join()
+        with ThreadPoolExecutor(1, "motion of a live talk") as executor:
+            making = executor.submit(self._make)
+            try:
+                yield from self._moments()
+            finally:
+                self.stop()
+            making.result()  # raises what went wrong there
 
     def _moments(self) -> Iterator[Moment]:
         begun: float | None = None  # when frame 0 was due
@@ -269,8 +269,6 @@ class LiveTalk:
                 hop = self._hops.get(timeout=0.1)
             except queue.Empty:
                 continue
-            if isinstance(hop, BaseException):
-                raise hop
             return hop
         return None
 
