@@ -43,6 +43,7 @@ class AppRun:
     device: str = "auto"  # auto, cpu, cuda or mps
     precision: str = "auto"  # as of scripts/infer.py
     fast: bool = False  # as of scripts/infer.py: motion of few evaluations, where the checkpoint has it
+    fast_live: bool = True  # the same, of the live view alone
     threads: int = 1  # CPU threads of torch
     size: int = 256  # px, largest side of a video
     seconds: float = 4.0  # of synthetic speech where a visitor gives no sound

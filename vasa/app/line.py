@@ -1,4 +1,4 @@
-"""The line in which visitors wait: one renders, some wait, nobody twice. Knows nothing of what is rendered."""
+"""The line in which visitors wait: one renders, some wait, nobody twice. Knows nothing of rendering."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,9 @@ BUNDLED_SEEDS = (0, 7, 8, 2)
 """Of synthetic portraits that no training saw; the first has mouth and eyes that nothing hides."""
 
 
-class Picture(gr.Image):
-    """An image whose file reaches us as it was uploaded: what is wrong with it is ours to say."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> str | None:
-        """The path of the file, which nobody has opened yet."""
-        return None if payload is None else payload.path
+def _as_uploaded(payload: Any) -> str | None:
+    """The path of an upload that nobody has opened yet: what is wrong with a picture is ours to say."""
+    return None if payload is None else payload.path
 
 
 @dataclass(slots=True)
@@ -56,22 +52,22 @@ class Bundled:
         return file_hash(path) in {file_hash(own) for own in self.paths}
 
 
-def portrait(bundled: Bundled, tab: str) -> Picture:
+def portrait(bundled: Bundled, tab: str) -> gr.Image:
     """Who speaks: a picture of the visitor's, or one that comes with the page."""
-    picture = Picture(
+    picture = gr.Image(
         value=str(bundled.paths[0]),
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
-        label="Portrait: upload a picture, or choose one below",
-        height=300,
+        label="Portrait: upload, or choose below",
+        height=250,
         buttons=[],
         elem_id=f"{tab}-portrait",
     )
+    picture.preprocess = _as_uploaded  # type: ignore[method-assign]  # a subclass would write a .pyi here
     gallery = gr.Gallery(
         value=[str(path) for path in bundled.paths],
         columns=len(bundled.paths),
-        height=96,
         allow_preview=False,
         show_label=False,
         buttons=[],
@@ -98,25 +94,30 @@ def sound(tab: str, seconds: float, label: str = "Speech") -> gr.Audio:
     )
 
 
+def ends(name: str) -> tuple[float, float]:
+    """What a control may be, as people see it: whole degrees where it is an angle."""
+    low, high = RANGES[name].low, RANGES[name].high
+    if not RANGES[name].is_angle:
+        return low, high
+    return float(math.trunc(math.degrees(low) - 1e-6)), float(math.trunc(math.degrees(high) + 1e-6))
+
+
+def head_amplitude(tab: str) -> gr.Slider:
+    """How much of the head's movement is kept."""
+    low, high = ends("head_motion")
+    return gr.Slider(low, high, 1, step=0.1, label="Head amplitude (0: still)", elem_id=f"{tab}-head_motion")
+
+
 def controls(tab: str) -> list[Any]:
     """How it is done, in the order of ``Wishes``."""
-    degrees = {name: round(np.degrees(RANGES[name].high)) for name in ("gaze_yaw", "gaze_pitch")}
 
-    def slider(name: str, label: str, low: float, high: float, value: float, step: float) -> gr.Slider:
+    def slider(name: str, label: str, value: float, step: float) -> gr.Slider:
+        low, high = ends(name) if name in RANGES else (0.0, 1.0)
         return gr.Slider(low, high, value, step=step, label=label, elem_id=f"{tab}-{name}")
 
     with gr.Row():
-        yaw = slider(
-            "gaze_yaw",
-            "Gaze, left to right (degrees)",
-            -degrees["gaze_yaw"] + 1,
-            degrees["gaze_yaw"] - 1,
-            0,
-            1,
-        )
-        pitch = slider(
-            "gaze_pitch", "Gaze, down to up (degrees)", -degrees["gaze_pitch"], degrees["gaze_pitch"], 0, 1
-        )
+        yaw = slider("gaze_yaw", "Gaze, left to right (degrees)", 0, 1)
+        pitch = slider("gaze_pitch", "Gaze, down to up (degrees)", 0, 1)
     with gr.Row():
         emotion = gr.Dropdown(
             [AUTO, NONE, *EMOTIONS],
@@ -124,12 +125,10 @@ def controls(tab: str) -> list[Any]:
             label="Emotion (none: as the sound suggests)",
             elem_id=f"{tab}-emotion",
         )
-        strength = slider("strength", "Strength of the emotion", 0, 1, 1, 0.05)
+        strength = slider("strength", "Strength of the emotion", 1, 0.05)
     with gr.Row():
-        distance = slider(
-            "distance", "Distance, near to far", RANGES["distance"].low, RANGES["distance"].high, 1, 0.05
-        )
-        head = slider("head_motion", "Head amplitude (0: still)", 0, RANGES["head_motion"].high, 1, 0.1)
+        distance = slider("distance", "Distance, near to far", 1, 0.05)
+        head = head_amplitude(tab)
     with gr.Row():
         guidance = gr.Textbox(
             label="Guidance by the sound",

@@ -19,11 +19,16 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from vasa.app import show
+from vasa.app.compare import compare_tab
 from vasa.app.config import AppRun
+from vasa.app.listing import batch_tab
+from vasa.app.live import serve_live
 from vasa.app.making import Page
 from vasa.app.pickers import Bundled
+from vasa.app.reenact import reenact_tab
 from vasa.app.speak import speak_tab
 from vasa.app.studio import Studio
+from vasa.app.talk import talk_tab
 from vasa.app.visits import Visits
 from vasa.inference.pipeline import TalkingFace
 
@@ -31,7 +36,7 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 STATIC = Path(__file__).parent / "static"
-HEAD = '<script src="/static/page.js" defer></script>'
+HEAD = '<script src="/static/page.js" defer></script><script src="/static/live.js" defer></script>'
 FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
 
 
@@ -49,6 +54,7 @@ def page_app(config: AppRun, face: TalkingFace | None = None) -> Iterator[FastAP
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
         app.mount("/static", StaticFiles(directory=STATIC))
         _serve_visits(app, visits)
+        serve_live(app, page)
         _mount(app, page)
         visits.keep_uploads()
         yield app
@@ -87,6 +93,14 @@ def _blocks(page: Page) -> gr.Blocks:
         clock.tick(look, None, [state, clock], show_progress="hidden", queue=False, api_visibility="private")
         with gr.Tab("Speak", id="speak"):
             speak_tab(page)
+        with gr.Tab("Reenact", id="reenact"):
+            reenact_tab(page)
+        with gr.Tab("Compare", id="compare"):
+            compare_tab(page)
+        with gr.Tab("Batch", id="batch"):
+            batch_tab(page)
+        with gr.Tab("Live", id="live-tab"):
+            talk_tab(page, blocks)
 
         def leave(request: gr.Request) -> None:
             page.visits.end(str(request.session_hash))
@@ -109,7 +123,7 @@ def _mount(app: FastAPI, page: Page) -> None:
         run_history=False,
         show_error=False,
         max_file_size=int(limits.upload_mb * 1e6),
-        theme=gr.themes.Soft(font=FONTS, font_mono=["ui-monospace", "monospace"]),
+        theme=gr.themes.Default(primary_hue="indigo", font=FONTS, font_mono=["ui-monospace", "monospace"]),
         css_paths=STATIC / "page.css",
         head=HEAD,
         ssr_mode=False,

@@ -64,8 +64,10 @@ def video(visit: Visit, path: Path, title: str = "", plot: Path | None = None) -
 
 def pair(first: str, second: str) -> str:
     """Two finished videos side by side, with one button that plays both."""
-    button = '<button class="v-button" data-play-both="1">Play both</button>'
-    return f'<div class="v-both"><div class="v-pair"><div>{first}</div><div>{second}</div></div><p>{button}</p></div>'
+    button = '<p><button class="v-button" data-play-both="1">Play both</button></p>'
+    return (
+        f'<div class="v-both"><div class="v-pair"><div>{first}</div><div>{second}</div></div>{button}</div>'
+    )
 
 
 def rows(lines: list[tuple[str, str, str]], archive: str = "") -> str:

@@ -32,9 +32,9 @@ def speak_tab(page: Page) -> None:
     with gr.Row():
         with gr.Column(scale=5):
             with gr.Row():
-                with gr.Column():
+                with gr.Column(min_width=240):
                     portrait = pickers.portrait(page.bundled, "speak")
-                with gr.Column():
+                with gr.Column(min_width=240):
                     speech = pickers.sound("speak", page.studio.config.seconds)
             values = pickers.controls("speak")
             go, stop = pickers.buttons("speak", "Make it speak")

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from vasa.app.config import AppRun
 from vasa.app.line import Line
 from vasa.app.visits import Visit
 from vasa.inference.animate import load_face
+from vasa.inference.bundle_files import STUDENT_FILE
 from vasa.inference.config import InferRun
 from vasa.inference.pipeline import TalkingFace
 from vasa.sentence import sentence
@@ -59,15 +60,17 @@ class Studio:
     def __init__(self, config: AppRun, face: TalkingFace | None = None) -> None:
         self.config, self.line = config, Line(config.limits.waiting)
         self._face: Future[TalkingFace] = Future()
+        self._live: TalkingFace | None = None
         if face is not None:
             self._face.set_result(face)
         else:
             threading.Thread(target=self._load, name="load", daemon=True).start()
 
-    def base(self) -> InferRun:
-        """Options of every video, before the visitor's."""
+    def base(self, **more: Any) -> InferRun:
+        """Options of every video, and ``more`` of this one. Raises: ValueError for these."""
         own = self.config
         return InferRun(
+            **more,
             checkpoint=own.checkpoint,
             device=own.device,
             precision=own.precision,
@@ -89,6 +92,18 @@ class Studio:
     def face(self) -> TalkingFace:
         """The checkpoint, waited for. Raises: what loading it raised."""
         return self._face.result()
+
+    def live_face(self) -> TalkingFace:
+        """What talks live: the motion model of few evaluations where it is wanted and there is one.
+
+        Raises: what loading the checkpoint raised.
+        """
+        face, own = self.face(), self.config
+        if own.fast or not own.fast_live or not (own.checkpoint / STUDENT_FILE).is_file():
+            return face
+        if self._live is None:
+            self._live = load_face(replace(self.base(), fast=True))
+        return self._live
 
     def follow(
         self, visit: Visit, work: Callable[[TalkingFace, Progress], Result]

@@ -1,4 +1,4 @@
-"""What a visitor brings: pictures, sounds and videos, held against the limits before any network sees them."""
+"""What a visitor brings: pictures, sounds and videos, held to the limits before any network sees them."""
 
 from __future__ import annotations
 
