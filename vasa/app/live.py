@@ -72,7 +72,8 @@ def changes_of(given: Any) -> dict[str, Any]:
             raise ValueError(f"{name} cannot be changed; wanted some of {', '.join((*NUMBERS, *TEXTS))}.")
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ValueError(f"{name} is {value!r}; wanted a {'name' if kind is str else 'number'}.")
-    return given
+    # a whole number of JSON's is an int, and torch makes other tensors of these
+    return {name: value if name in TEXTS else float(value) for name, value in given.items()}
 
 
 def packed(moment: Moment) -> bytes:

@@ -59,7 +59,7 @@ def portrait(bundled: Bundled, tab: str) -> gr.Image:
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
-        label="Portrait: upload, or choose below",
+        label="Portrait",
         height=250,
         buttons=[],
         elem_id=f"{tab}-portrait",
@@ -88,7 +88,7 @@ def sound(tab: str, seconds: float, label: str = "Speech") -> gr.Audio:
     return gr.Audio(
         sources=["upload", "microphone"],
         type="filepath",
-        label=f"{label}: upload or record; without it {seconds:g} s of synthetic speech",
+        label=f"{label} (none: {seconds:g} s synthetic)",
         buttons=[],
         elem_id=f"{tab}-sound",
     )
@@ -105,7 +105,7 @@ def ends(name: str) -> tuple[float, float]:
 def head_amplitude(tab: str) -> gr.Slider:
     """How much of the head's movement is kept."""
     low, high = ends("head_motion")
-    return gr.Slider(low, high, 1, step=0.1, label="Head amplitude (0: still)", elem_id=f"{tab}-head_motion")
+    return gr.Slider(low, high, 1, step=0.1, label="Head amplitude", elem_id=f"{tab}-head_motion")
 
 
 def controls(tab: str) -> list[Any]:
@@ -116,18 +116,18 @@ def controls(tab: str) -> list[Any]:
         return gr.Slider(low, high, value, step=step, label=label, elem_id=f"{tab}-{name}")
 
     with gr.Row():
-        yaw = slider("gaze_yaw", "Gaze, left to right (degrees)", 0, 1)
-        pitch = slider("gaze_pitch", "Gaze, down to up (degrees)", 0, 1)
+        yaw = slider("gaze_yaw", "Gaze left - right", 0, 1)
+        pitch = slider("gaze_pitch", "Gaze down - up", 0, 1)
     with gr.Row():
         emotion = gr.Dropdown(
             [AUTO, NONE, *EMOTIONS],
             value=AUTO,
-            label="Emotion (none: as the sound suggests)",
+            label="Emotion",
             elem_id=f"{tab}-emotion",
         )
-        strength = slider("strength", "Strength of the emotion", 1, 0.05)
+        strength = slider("strength", "Strength of it", 1, 0.05)
     with gr.Row():
-        distance = slider("distance", "Distance, near to far", 1, 0.05)
+        distance = slider("distance", "Distance", 1, 0.05)
         head = head_amplitude(tab)
     with gr.Row():
         guidance = gr.Textbox(

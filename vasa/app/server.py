@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 STATIC = Path(__file__).parent / "static"
-HEAD = '<script src="/static/page.js" defer></script><script src="/static/live.js" defer></script>'
+HEAD = '<script src="/own/page.js" defer></script><script src="/own/live.js" defer></script>'
 FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
 
 
@@ -52,7 +52,7 @@ def page_app(config: AppRun, face: TalkingFace | None = None) -> Iterator[FastAP
         page = Page(Studio(config, face), visits, bundled)
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
-        app.mount("/static", StaticFiles(directory=STATIC))
+        app.mount("/own", StaticFiles(directory=STATIC))
         _serve_visits(app, visits)
         serve_live(app, page)
         _mount(app, page)

@@ -93,7 +93,7 @@
       own.microphone = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true } });
     } catch (error) { return fail(`The microphone cannot be used (${error.message}); allow it in the browser.`); }
     quiet(own); hear(false);
-    await own.sound.audioWorklet.addModule("/static/capture.js");
+    await own.sound.audioWorklet.addModule("/own/capture.js");
     own.capture = new AudioWorkletNode(own.sound, "capture");
     own.capture.port.onmessage = (message) => send(own, message.data);
     own.sound.createMediaStreamSource(own.microphone).connect(own.capture);
