@@ -53,6 +53,7 @@ def page_app(config: AppRun, face: TalkingFace | None = None) -> Iterator[FastAP
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
         app.mount("/own", StaticFiles(directory=STATIC))
+        app.state.visits = visits
         _serve_visits(app, visits)
         serve_live(app, page)
         _mount(app, page)

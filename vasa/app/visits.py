@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LONGEST_NAME = 60
+ADDRESS = re.compile(r"\d{1,9}/[\w-]{1,120}(\.[\w-]{1,20}){0,3}")
+"""A file in one of a visit's folders: no dots in front, no way up."""
 
 
 def plain_name(name: str) -> str:
@@ -121,7 +123,9 @@ class Visits:
     def by_token(self, token: str) -> Visit | None:
         """The visit that an address belongs to."""
         with self._lock:
-            found = [v for v in self._visits.values() if secrets.compare_digest(v.token, token)]
+            found = [
+                v for v in self._visits.values() if secrets.compare_digest(v.token.encode(), token.encode())
+            ]
         for visit in found:
             visit.seen_s = time.monotonic()
         return found[0] if found else None
@@ -129,7 +133,7 @@ class Visits:
     def file(self, token: str, name: str) -> Path | None:
         """A file of a visit by its address; None where there is none, or it lies elsewhere."""
         visit = self.by_token(token)
-        if visit is None:
+        if visit is None or not ADDRESS.fullmatch(name):
             return None
         path = (visit.folder / name).resolve()
         return path if path.is_relative_to(visit.folder.resolve()) and path.is_file() else None
