@@ -1,4 +1,4 @@
-"""The page over HTTP, as a program sees it: each tab makes what it says, errors are sentences, nothing stays."""
+"""The page over HTTP, as a program sees it: each tab does what it says, errors are sentences."""
 
 import io
 import re
@@ -108,7 +108,10 @@ def bundled(running):
     [
         ((0, 0, 1, "auto", 1, 1, "much", 0), "guidance.audio is &#x27;much&#x27;; wanted a number"),
         ((0, 0, 1, "auto", 1, 1, "-1", 0), "guidance.audio is -1; wanted a number from 0 on"),
-        ((None, 0, 1, "auto", 1, 1, "", 0), "gaze_yaw is empty; give it a number."),
+        ((None, 0, 1, "auto", 1, 1, "", 0), "gaze_yaw is empty; wanted a number."),
+        ((50, 0, 1, "auto", 1, 1, "", 0), "gaze_yaw is 50 degrees"),
+        ((0, 0, 3, "auto", 1, 1, "", 0), "distance is 3; wanted 0.7 to 1.4"),
+        ((0, 0, 1, "happy", 2, 1, "", 0), "emotion happy has weight 2; wanted 0 to 1."),
     ],
 )
 def test_a_wrong_value_is_one_sentence(running, client, values, words):
@@ -142,12 +145,13 @@ def test_what_is_no_face_no_picture_no_sound_is_said(running, client, grey, soun
 def test_no_path_of_a_client_is_opened(running, tmp_path):
     secret = tmp_path / "secret.png"
     Image.new("RGB", (64, 64)).save(secret)
-    for path in (str(secret), "/etc/passwd", f"{running.root}/portraits/synthetic_1.png"):
+    beside = f"{running.root}/uploads/../portraits/synthetic_1.png"
+    for path in (str(secret), "/etc/passwd", beside, "configs/app.yaml", f"{running.url}/own/page.css"):
         data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, None, *DEFAULTS]
         began = httpx.post(f"{running.url}/gradio_api/call/speak", json={"data": data})
         said = httpx.get(f"{running.url}/gradio_api/call/speak/{began.json()['event_id']}", timeout=20).text
-        assert "event: error" in said
-        assert "visit/" not in said
+        assert said.startswith("event: error") and "That is no uploaded file" in said
+    assert {path.name for path in (running.root / "uploads").rglob("*")}.isdisjoint({"secret.png", "passwd"})
     assert httpx.get(f"{running.url}/gradio_api/file={secret}").status_code == 403
     assert httpx.get(f"{running.url}/gradio_api/file=/etc/passwd").status_code == 403
 
@@ -203,7 +207,7 @@ def test_a_portrait_follows_a_video(running, client, portrait, sound, tmp_path):
     spoken = client.predict(handle_file(str(portrait)), handle_file(str(sound)), *DEFAULTS, api_name="/speak")
     driving = tmp_path / "driving.mp4"
     driving.write_bytes(httpx.get(running.url + sources(spoken)[0]).content)
-    ask = (bundled(running), {"video": handle_file(str(driving))})
+    ask = (bundled(running), handle_file(str(driving)))
     html = client.predict(*ask, None, "relative", "all", 1, api_name="/reenact")
     sidecar = httpx.get(running.url + sources(html, "href")[1]).json()
     assert sidecar["inputs"]["driving"]["sha256"] == file_hash(driving)

@@ -23,6 +23,11 @@ BUNDLED_SEEDS = (0, 7, 8, 2)
 """Of synthetic portraits that no training saw; the first has mouth and eyes that nothing hides."""
 
 
+def _as_given(value: Any) -> Any:
+    """A number as it came: what is wrong with it is the library's to say."""
+    return value
+
+
 def _as_uploaded(payload: Any) -> str | None:
     """The path of an upload that nobody has opened yet: what is wrong with a picture is ours to say."""
     return None if payload is None else payload.path
@@ -105,7 +110,9 @@ def ends(name: str) -> tuple[float, float]:
 def head_amplitude(tab: str) -> gr.Slider:
     """How much of the head's movement is kept."""
     low, high = ends("head_motion")
-    return gr.Slider(low, high, 1, step=0.1, label="Head amplitude", elem_id=f"{tab}-head_motion")
+    made = gr.Slider(low, high, 1, step=0.1, label="Head amplitude", elem_id=f"{tab}-head_motion")
+    made.preprocess = _as_given  # type: ignore[method-assign]
+    return made
 
 
 def controls(tab: str) -> list[Any]:
@@ -113,7 +120,9 @@ def controls(tab: str) -> list[Any]:
 
     def slider(name: str, label: str, value: float, step: float) -> gr.Slider:
         low, high = ends(name) if name in RANGES else (0.0, 1.0)
-        return gr.Slider(low, high, value, step=step, label=label, elem_id=f"{tab}-{name}")
+        made = gr.Slider(low, high, value, step=step, label=label, elem_id=f"{tab}-{name}")
+        made.preprocess = _as_given  # type: ignore[method-assign]
+        return made
 
     with gr.Row():
         yaw = slider("gaze_yaw", "Gaze left - right", 0, 1)

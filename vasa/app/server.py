@@ -21,6 +21,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from vasa.app import show
 from vasa.app.compare import compare_tab
 from vasa.app.config import AppRun
+from vasa.app.guard import guard
 from vasa.app.listing import batch_tab
 from vasa.app.live import serve_live
 from vasa.app.making import Page
@@ -114,6 +115,7 @@ def _mount(app: FastAPI, page: Page) -> None:
     limits = page.studio.config.limits
     blocks = _blocks(page)
     blocks.queue(default_concurrency_limit=None, api_open=True)
+    guard(blocks, page.visits.uploads)
     gr.mount_gradio_app(
         app,
         blocks,

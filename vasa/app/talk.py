@@ -19,7 +19,7 @@ SLIDERS = {
     "gaze_pitch": ("Gaze, down to up", 0.0, 1.0),
     "distance": ("Distance, near to far", 1.0, 0.05),
     "head_motion": ("Head amplitude", 1.0, 0.1),
-    "head_yaw": ("Head turned, left to right", 0.0, 1.0),
+    "head_yaw": ("Head left to right", 0.0, 1.0),
 }
 """Control -> its words, its start, its step."""
 
@@ -39,6 +39,9 @@ def talk_tab(page: Page, blocks: gr.Blocks) -> None:
     def token(request: gr.Request) -> str:
         return f'<i id="live-token" data-token="{page.visit(request).token}"></i>'
 
+    def visit(request: gr.Request) -> str:
+        return page.visit(request).token
+
     with gr.Row():
         with gr.Column(scale=3, min_width=260):
             portrait = pickers.portrait(page.bundled, "live")
@@ -48,6 +51,7 @@ def talk_tab(page: Page, blocks: gr.Blocks) -> None:
             gr.HTML(_markup(page.studio.config.limits.seconds), elem_id="live-view")
     event: Any = portrait.change
     event(chosen, portrait, trouble, show_progress="hidden", api_visibility="private")
+    gr.api(visit, api_name="visit")  # for programs that talk live
     blocks.load(token, None, secret, show_progress="hidden", api_visibility="private")
 
 

@@ -27,8 +27,9 @@ class Wishes:
     def of(self, base: InferRun, **more: Any) -> InferRun:
         """Options of a video, checked. Raises: ValueError naming the option and its range."""
         mood = self.emotion
-        if mood not in (AUTO, NONE) and self.strength < 1:
-            mood = f"{mood}:{self.strength:g}"
+        strength = _number("strength", self.strength)
+        if mood not in (AUTO, NONE) and strength != 1:
+            mood = f"{mood}:{strength:g}"
         run = replace(
             base,
             gaze_yaw=_number("gaze_yaw", self.gaze_yaw),
@@ -44,9 +45,9 @@ class Wishes:
         return run
 
 
-def _number(name: str, value: float | None) -> float:
-    if value is None:
-        raise ValueError(f"{name} is empty; give it a number.")
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is {'empty' if value is None else repr(value)}; wanted a number.")
     return value
 
 
