@@ -121,7 +121,7 @@ def test_a_missing_checkpoint_is_said_at_once(app_config, chromium, tmp_path):
 
     with served(replace(app_config, checkpoint=tmp_path / "nowhere")) as page:
         watched = Watched(chromium, page.url)
-        watched.said("#state", "has no bundle.json")
+        watched.said("#state .v-error", "has no bundle.json")
         watched.page.screenshot(path=tmp_path / "missing.png")
         watched.page.close()
 

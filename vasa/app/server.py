@@ -85,12 +85,12 @@ def _blocks(page: Page) -> gr.Blocks:
             '<header class="v-head"><h1>vasa</h1><p>A portrait and a sound become a talking face, on '
             "this machine alone. Nothing is kept after your visit.</p></header>"
         )
-        state = gr.HTML(show.banner(studio.state, True), elem_id="state")
+        state = gr.HTML(show.banner(studio.state, studio.is_loading), elem_id="state")
         clock = gr.Timer(1.0)
 
         def look() -> tuple[str, gr.Timer]:
-            said = studio.state
-            return show.banner(said, said.startswith("Loading")), gr.Timer(active=said.startswith("Loading"))
+            is_loading = studio.is_loading
+            return show.banner(studio.state, is_loading), gr.Timer(active=is_loading)
 
         clock.tick(look, None, [state, clock], show_progress="hidden", queue=False, api_visibility="private")
         with gr.Tab("Speak", id="speak"):

@@ -82,9 +82,14 @@ class Studio:
         )
 
     @property
+    def is_loading(self) -> bool:
+        """Whether the checkpoint is on its way."""
+        return not self._face.done()
+
+    @property
     def state(self) -> str:
         """What is the matter with the checkpoint, in a sentence; empty when it is ready."""
-        if not self._face.done():
+        if self.is_loading:
             return f"Loading the checkpoint {self.config.checkpoint.name} ..."
         error = self._face.exception()
         return sentence(error) if error is not None else ""

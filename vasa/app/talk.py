@@ -15,11 +15,11 @@ from vasa.records import EMOTIONS
 from vasa.sentence import sentence
 
 SLIDERS = {
-    "gaze_yaw": ("Gaze, left to right", 0.0, 1.0),
-    "gaze_pitch": ("Gaze, down to up", 0.0, 1.0),
-    "distance": ("Distance, near to far", 1.0, 0.05),
+    "gaze_yaw": ("Gaze left - right", 0.0, 1.0),
+    "gaze_pitch": ("Gaze down - up", 0.0, 1.0),
+    "distance": ("Distance", 1.0, 0.05),
     "head_motion": ("Head amplitude", 1.0, 0.1),
-    "head_yaw": ("Head left to right", 0.0, 1.0),
+    "head_yaw": ("Head left - right", 0.0, 1.0),
 }
 """Control -> its words, its start, its step."""
 
