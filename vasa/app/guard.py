@@ -23,7 +23,7 @@ def guard(blocks: gr.Blocks, uploads: Path) -> None:
                 raise gr.Error("That is no uploaded file; upload it on the page.", print_exception=False)
         return await unguarded(block_fn, inputs, *rest, **more)
 
-    blocks.preprocess_data = preprocess_data  # type: ignore[method-assign]
+    blocks.preprocess_data = preprocess_data  # type: ignore[method-assign, assignment]
 
 
 def named(value: Any) -> Iterator[Any]:

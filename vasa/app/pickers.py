@@ -69,7 +69,7 @@ def portrait(bundled: Bundled, tab: str) -> gr.Image:
         buttons=[],
         elem_id=f"{tab}-portrait",
     )
-    picture.preprocess = _as_uploaded  # type: ignore[method-assign]  # a subclass would write a .pyi here
+    picture.preprocess = _as_uploaded  # type: ignore[method-assign, assignment]  # a subclass would write a .pyi here
     gallery = gr.Gallery(
         value=[str(path) for path in bundled.paths],
         columns=len(bundled.paths),
@@ -111,7 +111,7 @@ def head_amplitude(tab: str) -> gr.Slider:
     """How much of the head's movement is kept."""
     low, high = ends("head_motion")
     made = gr.Slider(low, high, 1, step=0.1, label="Head amplitude", elem_id=f"{tab}-head_motion")
-    made.preprocess = _as_given  # type: ignore[method-assign]
+    made.preprocess = _as_given  # type: ignore[method-assign, assignment]
     return made
 
 
@@ -121,7 +121,7 @@ def controls(tab: str) -> list[Any]:
     def slider(name: str, label: str, value: float, step: float) -> gr.Slider:
         low, high = ends(name) if name in RANGES else (0.0, 1.0)
         made = gr.Slider(low, high, value, step=step, label=label, elem_id=f"{tab}-{name}")
-        made.preprocess = _as_given  # type: ignore[method-assign]
+        made.preprocess = _as_given  # type: ignore[method-assign, assignment]
         return made
 
     with gr.Row():
