@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from vasa.app.live import changes_of, packed
+from vasa.inference.config import LivePlan
 from vasa.inference.stream import Moment
 
 gradio_client = pytest.importorskip("gradio_client", reason="gradio is not installed")
@@ -72,7 +73,9 @@ def test_frames_come_with_the_sound_that_was_sent(running, visit):
     with joined(running, visit) as socket:
         socket.send(json.dumps({"start": {"gaze_yaw": 5, "emotion": "happy"}}))
         assert received(socket, "state")["state"] == "loading"
-        assert received(socket, "state") == {"state": "talking", "gathered_ms": 320.0}
+        plan = LivePlan()
+        gathered_ms = 40.0 * (plan.hop + plan.lookahead + plan.right)
+        assert received(socket, "state") == {"state": "talking", "gathered_ms": gathered_ms}
         first = received(socket, "frame")  # nobody has said anything: it idles
         assert Image.open(io.BytesIO(first[8 + 1280 :])).size == (64, 64)
         for _ in range(10):
