@@ -14,12 +14,13 @@ export VASA_VIDEO := $(value video)
 export VASA_OUT := $(value out)
 export VASA_CONSENT := $(value consent)
 
-.PHONY: help install demo infer personalise test test-full lint gpu-test train-demo benchmark-demo table controls calibrate benchmark verify-joyvasa plan-training \
+.PHONY: help install demo infer app personalise test test-full lint gpu-test train-demo benchmark-demo table controls calibrate benchmark verify-joyvasa plan-training \
         overfit-face study-face
 
 help:
 	@echo 'make demo                            a synthetic portrait speaks: outputs/demo/demo.mp4'
 	@echo 'make infer image=A.jpg audio=B.wav   your portrait speaks; output=C.mp4, ARGS="emotion=happy seed=3"'
+	@echo 'make app                             the page at http://127.0.0.1:7860: speak, reenact, compare, live'
 	@echo 'make personalise video=me.mp4 out=me consent=true   learns one consenting person: a checkpoint that'
 	@echo '                                     speaks as them; ARGS="minutes=5"'
 	@echo 'make test                            lint, types and every code path at tiny size'
@@ -74,6 +75,9 @@ infer: $(INSTALLED)
 	set -f; set -- "image=$$VASA_IMAGE" "audio=$$VASA_AUDIO"; \
 	if [ -n "$$VASA_OUTPUT" ]; then set -- "$$@" "output=$$VASA_OUTPUT"; fi; \
 	$(PYTHON) scripts/infer.py "$$@" $$VASA_ARGS
+
+app: $(INSTALLED)
+	@set -f; $(PYTHON) scripts/app.py $$VASA_ARGS
 
 personalise: $(INSTALLED)
 	@if [ -z "$$VASA_VIDEO" ] || [ -z "$$VASA_OUT" ] || [ "$$VASA_CONSENT" != true ]; then \

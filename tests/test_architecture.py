@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": BASE | {"data", "pretrained"},
     "preprocess": BASE | {"data", "pretrained"},
     "inference": BASE | {"data", "face", "motion", "options", "preprocess", "pretrained"},
+    "app": BASE | {"inference", "pretrained"},
     "training": BASE | {"data", "face", "losses", "metrics", "motion", "nn", "pretrained"},
     "benchmark": BASE
     | {

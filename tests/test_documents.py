@@ -11,7 +11,10 @@ from vasa.config import ROOT, UsageError, load
 
 DOCUMENTS = [
     *(ROOT / name for name in ("Makefile", "README.md", "data/README.md", "checkpoints/README.md")),
-    *(ROOT / "docs" / f"{name}.md" for name in ("controls", "editing", "inference", "motion", "personalise")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("app", "controls", "editing", "inference", "motion", "personalise")
+    ),
     *sorted((ROOT / "scripts").glob("*.py")),
     *sorted((ROOT / "configs").rglob("*.yaml")),
 ]

@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vasa.app.config import AppRun
 from vasa.benchmark.config import BenchmarkDataRun, BenchmarkKeypointsRun, BenchmarkRun, PlanTrainingRun
 from vasa.data.synthetic.config import PreviewRun
 from vasa.inference.config import (
@@ -76,6 +77,7 @@ RUNS: dict[str, type] = {
     "train_motion": TrainMotionRun,
     "infer": InferRun,
     "stream": StreamRun,
+    "app": AppRun,
     "personalise": PersonaliseRun,
     "verify": VerifyRun,
     "region_leak": RegionLeakRun,

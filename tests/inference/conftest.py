@@ -9,20 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image, ImageDraw
+from tiny_files import write_tiny_runs
 
-from vasa.checkpoint import content_hash, plain, save_weights
-from vasa.face.config import MOTION_ENCODERS, FaceConfig
-from vasa.face.volumetric.autoencoder import FaceAutoencoder
 from vasa.inference.pipeline import TalkingFace
-from vasa.motion.config import MotionConfig, SamplerConfig, TransformerConfig
-from vasa.motion.diffusion import MotionDiffusion
-from vasa.motion.windows import save_motion
+from vasa.motion.config import SamplerConfig
 from vasa.preprocess.align import FoundFace
 from vasa.preprocess.crop import Crop
-from vasa.pretrained.config import SpeechConfig
-from vasa.pretrained.speech import Reference, build_speech_encoder
+from vasa.pretrained.speech import Reference
 from vasa.records import CONTROL_INDEX, NUM_CONTROLS, MotionLayout
 
 
@@ -161,23 +155,4 @@ def drawn_face() -> np.ndarray:
 @pytest.fixture(scope="session")
 def tiny_runs(tmp_path_factory, request):
     """Untrained runs of the tiny classes: face and motion.safetensors, as training writes them."""
-    folder = tmp_path_factory.mktemp("runs")
-    torch.manual_seed(0)
-    tiny = yaml.safe_load((request.config.rootpath / "configs" / "face" / "tiny.yaml").read_text())
-    face = FaceAutoencoder(FaceConfig(**tiny))
-    save_weights(folder / "face.safetensors", face.state_dict(), face.describe(), {"steps": 10})
-    speech = SpeechConfig()
-    small = TransformerConfig(width=16, num_layers=1, num_heads=2, feedforward=16)
-    config = MotionConfig(
-        window_frames=10, history_frames=2, transformer=small, sampler=SamplerConfig(steps=2)
-    )
-    motion = MotionDiffusion(config, face.layout, build_speech_encoder(speech).dim)
-    save_motion(
-        folder / "motion.safetensors",
-        motion,
-        motion.state_dict(),
-        plain(speech),
-        content_hash(folder / "face.safetensors", MOTION_ENCODERS),
-        {"steps": 20},
-    )
-    return folder
+    return write_tiny_runs(tmp_path_factory.mktemp("runs"), request.config.rootpath)

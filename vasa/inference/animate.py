@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -149,9 +149,11 @@ class Made:
 
 @dataclass(slots=True)
 class Animator:
-    """Makes videos with one loaded checkpoint; keeps the last portrait, as lists repeat it."""
+    """Makes videos with one loaded checkpoint; keeps the last portrait, as lists repeat it. told: hears after
+    each frame how many of how many are made; what it raises ends the video."""
 
     face: TalkingFace
+    told: Callable[[int, int], None] = lambda done, total: None
     _last: tuple[dict[str, Any], Subject] | None = field(default=None)
 
     def make(
@@ -180,7 +182,7 @@ class Animator:
             spoken = sound[0] if config.driving is None and config.motion is None else None
             claim = Claim.of(config, job, folder, self.face.checkpoint, portrait.picture, spoken)
             made = self._performance(config, job, folder, who, sound)
-            shown, writer = _write_video(made, video, claim)
+            shown, writer = _write_video(made, video, claim, self.told)
         generation = made.generation
         beside = save_motion(self.face, config, made, video)
         timings = {**generation.timings, "encode_s": writer.encode_s, "waiting_s": writer.waiting_s}
@@ -253,7 +255,9 @@ def _identity(path: Path | None) -> tuple[str, int, int] | None:
     return str(path), found.st_mtime_ns, found.st_size
 
 
-def _write_video(made: Performance, path: Path, claim: Claim) -> tuple[list[np.ndarray], VideoWriter]:
+def _write_video(
+    made: Performance, path: Path, claim: Claim, told: Callable[[int, int], None]
+) -> tuple[list[np.ndarray], VideoWriter]:
     """Writes all frames and gives back those for the contact sheet."""
     generation = made.generation
     wanted, shown = set(spread(generation.num_frames, SHEET_FRAMES)), []
@@ -264,5 +268,6 @@ def _write_video(made: Performance, path: Path, claim: Claim) -> tuple[list[np.n
             writer.write(frame)
             if number in wanted:
                 shown.append(frame.copy())
+            told(number + 1, generation.num_frames)
     assert writer.num_frames == generation.num_frames
     return shown, writer

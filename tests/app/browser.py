@@ -1,0 +1,78 @@
+"""Headless Chromium with a microphone that hums, through playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """A browser; skips where there is none, or nothing that drives it."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("VASA_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no Chromium here (VASA_CHROMIUM names it)")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+class Watched:
+    """A page, and what it asks of other machines and complains of."""
+
+    def __init__(self, browser: Any, url: str) -> None:
+        self.page = browser.new_page(viewport={"width": 1280, "height": 900})
+        self.page.set_default_timeout(25_000)
+        self.outside: list[str] = []
+        self.complaints: list[str] = []
+        local = (url, url.replace("http", "ws"), "data:", "blob:")
+        self.page.on("request", lambda r: r.url.startswith(local) or self.outside.append(r.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(url)
+        self.page.wait_for_selector("#speak-go")
+
+    def tab(self, name: str) -> None:
+        """Opens a tab."""
+        self.page.get_by_role("tab", name=name, exact=True).click()
+        if name == "Live":  # gradio fills a tab when it is opened
+            self.page.wait_for_selector("#live-token", state="attached")
+
+    def upload(self, place: str, path: Any) -> None:
+        """Puts a file into a component."""
+        clear = self.page.locator(f"{place} button[aria-label='Clear'], {place} button[title='Clear']")
+        if clear.count():
+            clear.first.click()
+        self.page.set_input_files(f"{place} input[type=file]", path)
+
+    def set(self, place: str, value: float | str) -> None:
+        """Gives a control a value, as a hand at its number box would."""
+        box = self.page.locator(f"{place} input").first
+        box.fill(str(value))
+        box.press("Enter")
+        box.blur()
+
+    def slide(self, name: str, value: float) -> None:
+        """Moves a slider of the live view."""
+        self.page.locator(f"[data-control={name}]").evaluate(
+            "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", value
+        )
+
+    def said(self, place: str, words: str) -> None:
+        """Waits until a place says something."""
+        self.page.wait_for_function(
+            "([place, words]) => document.querySelector(place)?.innerText.includes(words)", arg=[place, words]
+        )
