@@ -199,7 +199,8 @@ def test_controls_change_while_it_runs(face, portrait):
 
 
 def test_what_is_asked_eases_over_from_the_next_frames_on():
-    asked = LiveAsked(InferRun(gaze_yaw=10))
+    asked = LiveAsked(InferRun(gaze_yaw=10, distance=1, head_yaw=0))
+    assert asked.at("distance", 0, 1).dtype == asked.at("head_yaw", 0, 1).dtype == torch.float32
     before = asked.at("gaze_yaw", 0, 5)
     asked.set(gaze_yaw=-10, emotion="happy")
     course = asked.at("gaze_yaw", 5, 5 + 2 * EASE)

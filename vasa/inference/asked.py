@@ -45,7 +45,8 @@ class Asked:
         for name, value in constants.items():
             if value is not None:
                 check(name, value)
-        self._constants, self._emotion, self._said = constants, emotion_weights(emotion), emotion
+        self._constants = {name: None if value is None else float(value) for name, value in constants.items()}
+        self._emotion, self._said = emotion_weights(emotion), emotion
         self._tracks = tracks or ControlTracks(np.zeros(1), {})
         self._seed, self._guidance = seed, dict(guidance or {})
 
