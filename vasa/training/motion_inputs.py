@@ -1,18 +1,24 @@
-"""What stage 2 trains on and writes: caches that belong together, and the file of the model."""
+"""What the trainings of stage 2 share: caches that belong together, the file of the model, the loop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from vasa.checkpoint import load_weights
+from torch import Tensor, nn
+
+from vasa.checkpoint import load_weights, plain
 from vasa.data.latent_cache import CONTROL_WIDTHS, CacheError, LatentCache
 from vasa.face.spaces import encoders_hash, face_file
 from vasa.motion.config import MotionConfig
 from vasa.motion.joyvasa_windows import JoyvasaMotion
 from vasa.motion.windows import MotionGenerator
+from vasa.training.loop import Phase, train
+from vasa.training.milestones import Export, Preview, Validate
 from vasa.training.motion_config import TrainMotionRun
+from vasa.training.runtime import Runtime
 
 EXPORT = "motion.safetensors"
 Film = Callable[[MotionGenerator | JoyvasaMotion, Path], None]
@@ -64,3 +70,28 @@ def refuse_other_face(export_path: Path, cache: LatentCache) -> None:
             f"{export_path.parent} was trained on face {found[:12]}, {cache.folder} holds motion of "
             f"{cache.header.face_hash[:12]}; choose another run_dir, or the cache it began with."
         )
+
+
+def train_model(
+    run: TrainMotionRun,
+    model: nn.Module,
+    loss: Callable[[Any, int], dict[str, Tensor]],
+    batch_at: Callable[[int], Any],
+    export: Export,
+    preview: Preview | None,
+    validate: Validate | None,
+    runtime: Runtime,
+) -> None:
+    """The training loop as a run of stage 2 asks for it: one model, whose average is shown and exported."""
+    train(
+        run.loop,
+        [Phase("motion", model, loss, run.optimizer)],
+        batch_at,
+        run.run_dir,
+        ema={"motion": model},
+        export=export,
+        preview=preview,
+        validate=validate,
+        config=plain(run),
+        runtime=runtime,
+    )

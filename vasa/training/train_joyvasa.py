@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from vasa.checkpoint import Weights, content_hash, load_into, plain
+from vasa.checkpoint import Weights, content_hash, load_into
 from vasa.data.latent_cache import CacheError, LatentCache
 from vasa.data.motion_windows import cache_shares
 from vasa.data.window_pairs import WindowPairs
@@ -26,9 +26,15 @@ from vasa.motion.joyvasa_windows import JoyvasaMotion
 from vasa.pretrained.speech import load_transformer, transformer_kind
 from vasa.training.joyvasa_report import JoyvasaReport
 from vasa.training.joyvasa_step import JoyvasaStep, fitted_normalizer
-from vasa.training.loop import Phase, train
 from vasa.training.motion_config import TrainMotionRun
-from vasa.training.motion_inputs import EXPORT, Film, motion_caches, refuse_other_face, weights_file
+from vasa.training.motion_inputs import (
+    EXPORT,
+    Film,
+    motion_caches,
+    refuse_other_face,
+    train_model,
+    weights_file,
+)
 from vasa.training.runtime import start
 
 _log = logging.getLogger(__name__)
@@ -83,18 +89,8 @@ def train_joyvasa(run: TrainMotionRun, film: Film | None = None) -> Path:
             film(generator_of(model), run.run_dir / "previews" / f"{done:08d}.mp4")
         return report.preview(done, averages) if report else None
 
-    train(
-        run.loop,
-        [Phase("motion", model, step.loss, run.optimizer)],
-        step.batch_at,
-        run.run_dir,
-        ema={"motion": model},
-        export=export,
-        preview=preview if report or film else None,
-        validate=report.validate if report else None,
-        config=plain(run),
-        runtime=runtime,
-    )
+    previewed, validated = preview if report or film else None, report.validate if report else None
+    train_model(run, model, step.loss, step.batch_at, export, previewed, validated, runtime)
     return export_path
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from vasa.checkpoint import content_hash, load_into, load_weights, plain
+from vasa.checkpoint import content_hash, load_into, load_weights
 from vasa.data.latent_cache import CacheError, LatentCache
 from vasa.data.motion_windows import MotionWindows, cache_shares, pooled_statistics
 from vasa.motion.diffusion import MotionDiffusion
 from vasa.motion.windows import MotionGenerator, save_motion
 from vasa.training.distill_step import DistillStep, student_config
-from vasa.training.loop import Phase, train
 from vasa.training.motion_config import TrainMotionRun
 from vasa.training.motion_inputs import (
     EXPORT,
     Film,
     motion_caches,
     refuse_other_face,
+    train_model,
     weights_file,
     without_unknown,
 )
@@ -94,18 +94,8 @@ def train_motion(run: TrainMotionRun, film: Film | None = None) -> Path:
             )
         return report.preview(done, averages) if report else None
 
-    train(
-        run.loop,
-        [Phase("motion", model, step.loss, run.optimizer)],
-        step.batch_at,
-        run.run_dir,
-        ema={"motion": model},
-        export=export,
-        preview=preview if report or film else None,
-        validate=report.validate if report else None,
-        config=plain(run),
-        runtime=runtime,
-    )
+    previewed, validated = preview if report or film else None, report.validate if report else None
+    train_model(run, model, step.loss, step.batch_at, export, previewed, validated, runtime)
     return export_path
 
 
