@@ -36,7 +36,7 @@ class Watched:
 
     def __init__(self, browser: Any, url: str) -> None:
         self.page = browser.new_page(viewport={"width": 1280, "height": 900})
-        self.page.set_default_timeout(25_000)
+        self.page.set_default_timeout(60_000)
         self.outside: list[str] = []
         self.complaints: list[str] = []
         local = (url, url.replace("http", "ws"), "data:", "blob:")

@@ -17,7 +17,8 @@ from vasa.app.config import AppRun
 from vasa.inference.demo import demo_portrait, demo_speech
 from vasa.records import AUDIO_HZ
 
-PLAYED = """async (video) => { await video.play(); await new Promise(r => setTimeout(r, 600));
+PLAYED = """async (video) => { await video.play();
+    for (let n = 0; n < 100 && video.currentTime <= 0.1; n++) await new Promise(r => setTimeout(r, 200));
     return [video.currentTime > 0.1, video.videoWidth, video.duration]; }"""
 PIXELS = """(canvas) => Array.from(canvas.getContext('2d')
     .getImageData(0, 0, canvas.width, canvas.height).data.filter((_, i) => i % 97 == 0))"""

@@ -178,6 +178,10 @@ def test_without_sound_the_face_idles_and_what_was_pushed_is_forgotten_on_interr
         next(iter(talk))
 
 
+def test_a_talk_in_which_nothing_is_said_ends_without_a_frame(face, portrait):
+    assert said(talk_of(face, portrait), []) == []
+
+
 def test_controls_change_while_it_runs(face, portrait):
     still = [moment.frame for moment in said(talk_of(face, portrait), [speech(2.0)])]
     talk = talk_of(face, portrait)

@@ -45,6 +45,8 @@ class LiveFeatures:
     def finish(self) -> list[Tensor]:
         """Features of the rest, after which no sound comes: as many frames as ``frames_for`` says."""
         total = self._dropped + len(self._sound)
+        if total == 0:
+            return []
         num_frames = frames_for(total, AUDIO_HZ)
         self._sound = np.pad(self._sound, (0, max(0, num_frames * SAMPLES_PER_FRAME - total)))
         pieces = []

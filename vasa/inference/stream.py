@@ -191,7 +191,12 @@ class LiveTalk:
             self._put(None)
 
     def _next(self, made: int) -> Tensor | None:
-        motion = next(self._motion, None)
+        try:
+            motion = next(self._motion, None)
+        except ValueError:
+            if self._taken[-1][0]:
+                raise
+            motion = None  # the talk was closed before anything was said in it
         if motion is None:
             return None
         motion = motion.to(self._face.device)
