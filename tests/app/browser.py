@@ -65,6 +65,15 @@ class Watched:
         box.press("Enter")
         box.blur()
 
+    def choose(self, place: str, words: str) -> None:
+        """Takes an entry of a list, as a hand with a mouse would."""
+        box = self.page.locator(f"{place} input").first
+        box.click()
+        self.page.locator(f"{place} [role=option]", has_text=words).first.click()
+        self.page.wait_for_function(
+            "([place, words]) => document.querySelector(place).value === words", arg=[f"{place} input", words]
+        )
+
     def slide(self, name: str, value: float) -> None:
         """Moves a slider of the live view."""
         self.page.locator(f"[data-control={name}]").evaluate(

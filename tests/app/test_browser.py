@@ -59,7 +59,7 @@ def test_a_portrait_and_a_sound_are_uploaded_and_a_video_is_played(watched, face
         ("seed", 3),
     ):
         watched.set(f"#speak-{name}", value)
-    watched.set("#speak-emotion", "happy")
+    watched.choose("#speak-emotion", "happy")
     watched.set("#speak-strength", 0.5)
     page.locator("#speak-guidance textarea, #speak-guidance input").first.fill("0.7")
     page.click("#speak-go")
