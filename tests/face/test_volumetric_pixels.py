@@ -47,10 +47,10 @@ def test_rigid_flow_follows_the_true_projection(shape):
     pose = torch.tensor([[0.25, -0.1, 0.1, 0.05, -0.04, 0.1]])
     base = base_warp(torch.zeros(1, 6), torch.zeros(1, 11), pose, torch.zeros(1, 11), shape, SIZE)
     # points of the proxy's front, seen in the target, must come from where they are in the source
-    from vasa.face.volumetric.pixels import _front, _height
+    from vasa.face.volumetric.pixels import ellipsoid_front, surface_height
 
     x, y = torch.tensor([[-0.3, 0.0, 0.3, 0.2]]), torch.tensor([[0.3, 0.45, 0.0, -0.35]])
-    points = torch.stack([x, y, _front(x, y, shape) + _height(x, y, shape)], -1)
+    points = torch.stack([x, y, ellipsoid_front(x, y, shape) + surface_height(x, y, shape)], -1)
     target, source = project(points, pose), project(points, torch.zeros(1, 6))
     found = sample_image(base.flow.permute(0, 3, 1, 2), target[:, None])[0, :, 0].T
     assert (found - source[0]).norm(dim=-1).max() < 0.03  # one pixel at 64 px

@@ -63,8 +63,7 @@ class Conv2d(nn.Conv2d):
         self.folded = False
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight if self.folded else _effective(self)
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+        return F.conv2d(x, effective(self), self.bias, self.stride, self.padding)
 
 
 class Conv3d(nn.Conv3d):
@@ -76,11 +75,13 @@ class Conv3d(nn.Conv3d):
         self.folded = False
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight if self.folded else _effective(self)
-        return F.conv3d(x, weight, self.bias, self.stride, self.padding)
+        return F.conv3d(x, effective(self), self.bias, self.stride, self.padding)
 
 
-def _effective(conv: Conv2d | Conv3d) -> Tensor:
+def effective(conv: Conv2d | Conv3d) -> Tensor:
+    """The weight that a convolution works with."""
+    if conv.folded:
+        return conv.weight
     return _standardise(conv.weight) * conv.gain.view(-1, *[1] * (conv.weight.ndim - 1))
 
 
@@ -92,7 +93,7 @@ def fold(module: nn.Module) -> None:
     """
     for conv in module.modules():
         if isinstance(conv, (Conv2d, Conv3d)) and not conv.folded:
-            conv.weight.copy_(_effective(conv))
+            conv.weight.copy_(effective(conv))
             conv.folded = True
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vasa.face.volumetric.pixels import Base
+from vasa.face.volumetric.quick_warp import QuickWarp
 
 
 @dataclass(slots=True)
@@ -21,7 +22,8 @@ class Appearance:
     (B, 3, S, S) its pixels at network size, pixels those that frames are made of: (B, 3, H, H), or
     enlarged to (B, 3, 2 H, 2 H) where frames are finer than the network. photograph (B,): 1 for what a
     detector found, 0 for rendered faces (see PHOTO_RESIDUAL). side: H of the frames. held: whether motion
-    fades to none at the edges of the frames, which then go on in a larger picture.
+    fades to none at the edges of the frames, which then go on in a larger picture. warp:
+    of one portrait that many frames are made of, the geometric warp made ready (FaceAutoencoder.ready).
     """
 
     volume: Tensor
@@ -35,11 +37,14 @@ class Appearance:
     photograph: Tensor
     side: int
     held: bool = False
+    warp: QuickWarp | None = None
 
     def __getitem__(self, index: int | slice | Tensor) -> Appearance:
         def picked(value: Any) -> Any:  # a tensor, a list of them, or what all of the batch share
             if isinstance(value, int):
                 return value
+            if value is None or isinstance(value, QuickWarp):
+                return None
             return [x[index] for x in value] if isinstance(value, list) else value[index]
 
         return Appearance(**{f.name: picked(getattr(self, f.name)) for f in fields(self)})
@@ -51,6 +56,8 @@ class Appearance:
         def joined(values: list[Any]) -> Any:
             if isinstance(values[0], int):
                 return values[0]
+            if values[0] is None or isinstance(values[0], QuickWarp):
+                return None
             if isinstance(values[0], list):
                 return [torch.cat(level) for level in zip(*values, strict=True)]
             return torch.cat(values)
@@ -60,10 +67,16 @@ class Appearance:
         )
 
     def expand(self, batch: int) -> Appearance:
-        """One portrait for a batch of frames, without copying."""
+        """One portrait for a batch of frames, without copying: its tensors are views."""
         if self.pose.shape[0] == batch:
             return self
-        return self[torch.zeros(batch, dtype=torch.long, device=self.pose.device)] if batch > 1 else self
+
+        def seen(value: Any) -> Any:
+            if isinstance(value, list):
+                return [seen(level) for level in value]
+            return value.expand(batch, *value.shape[1:]) if isinstance(value, Tensor) else value
+
+        return Appearance(**{f.name: seen(getattr(self, f.name)) for f in fields(self)})
 
 
 @dataclass(slots=True)

@@ -28,6 +28,8 @@ from vasa.face.volumetric.expression import displacement
 from vasa.face.volumetric.mouth import paint_mouth
 from vasa.face.volumetric.painter import ExpressionPainter
 from vasa.face.volumetric.pixels import MAP_NAMES, Base, base_warp
+from vasa.face.volumetric.quick_decoder import QuickDecoder
+from vasa.face.volumetric.quick_warp import QuickWarp
 from vasa.face.volumetric.shape import face_shape, fit_to_points, settle_lip_line
 from vasa.face.volumetric.warping import (
     VolumeRefiner,
@@ -78,6 +80,7 @@ class FaceAutoencoder(nn.Module):
         self.driver_warp = WarpGenerator(config, config.volume_channels if config.driver_adds else 0)
         self.refiner = VolumeRefiner(config)
         self.decoder = Decoder(config)
+        self.quick: QuickDecoder | None = None
         self.painter = (
             ExpressionPainter(config) if config.source_pixels and not config.expression_warp else None
         )
@@ -196,6 +199,21 @@ class FaceAutoencoder(nn.Module):
     def own_motion(self, appearance: Appearance) -> Tensor:
         return torch.cat([appearance.pose, appearance.dynamics], -1)
 
+    def ready(self, appearance: Appearance) -> Appearance:
+        """One portrait that many frames are to be made of: what no frame changes of the geometric warp is
+        worked out now. Numbers are read from the device.
+        """
+        if not (self.config.source_pixels and self.config.expression_warp):
+            return appearance
+        controls = self.dynamics_encoder.controls(appearance.dynamics)
+        with torch.autocast(controls.device.type, enabled=False):
+            warp = QuickWarp(face_shape(appearance.landmarks), appearance.pose.float(), controls, self.size)
+        return replace(appearance, warp=warp)
+
+    def quicken(self, dtype: torch.dtype) -> None:
+        """From now on frames are decoded in ``dtype``, channels last: for use, not for training."""
+        self.quick = QuickDecoder(self.decoder, dtype)
+
     def hold_edges(self, appearance: Appearance) -> Appearance:
         return replace(appearance, held=True)
 
@@ -256,9 +274,9 @@ class FaceAutoencoder(nn.Module):
                     "learned=False needs a face space with source pixels (face.source_pixels=true)."
                 )
             return carried_alone(appearance, base)
-        posed = self._posed_volume(appearance, pose, dynamics)
+        posed, decoder = self._posed_volume(appearance, pose, dynamics), self.quick or self.decoder
         if base is None:
-            return Rendering(self.decoder(posed).colour)
+            return Rendering(decoder(posed).colour)
         warped = sample_image(appearance.small, base.flow)
         redrawn = None
         if self.painter is None:
@@ -266,7 +284,7 @@ class FaceAutoencoder(nn.Module):
         else:
             redrawn = self._redrawn(self.painter, appearance, base, pose, dynamics)
             warped = warped + redrawn
-        decoded = self.decoder(
+        decoded = decoder(
             posed,
             base.maps,
             appearance.features,
@@ -307,6 +325,8 @@ class FaceAutoencoder(nn.Module):
             return self.dynamics_encoder.controls(code) if self.config.expression_warp else None
 
         with torch.autocast(pose.device.type, enabled=False):
+            if appearance.warp is not None:
+                return appearance.warp(pose.float(), self.dynamics_encoder.controls(dynamics))
             return base_warp(
                 appearance.pose.float(),
                 reading(appearance.dynamics),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vasa.face.volumetric.appearance import Appearance, Rendering
 from vasa.face.volumetric.decoder import Decoded
-from vasa.face.volumetric.mouth import paint_mouth
+from vasa.face.volumetric.mouth import face_colour, paint_finer, paint_mouth
 from vasa.face.volumetric.pixels import MAP_NAMES, Base
 from vasa.geometry import pixel_grid
-from vasa.nn.warp import sample_image, upsample_flow
+from vasa.nn.warp import enlarge, sample_image, upsample_flow
 
 PHOTO_RESIDUAL, PHOTO_SYNTHESIS, PHOTO_PAINT = 0.45, 0.22, 0.6
 """Shares, on portraits that a detector found, of the residual flow, of what is synthesised on the front of
@@ -54,12 +53,11 @@ def composed(appearance: Appearance, base: Base, decoded: Decoded, redrawn: Tens
     if appearance.side == appearance.small.shape[-1]:
         image = painted + correction
     else:
-        fine = paint_mouth(_carried(appearance, flow), base)
+        fine = paint_finer(_carried(appearance, flow), base, face_colour(warped, base))
         strength = (correction.abs().amax(1, keepdim=True) / FULL_CORRECTION).clamp(0, 1)
-        coarse = torch.cat([painted, correction, strength], 1)
-        coarse = F.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
-        painted_up, correction_up, strength_up = coarse.split([3, 3, 1], 1)
-        image = torch.lerp(fine, painted_up, strength_up) + correction_up
+        given = torch.cat([painted * strength + correction, strength], 1)
+        given = enlarge(given, *fine.shape[-2:])
+        image = torch.addcmul(given[:, :3], 1 - given[:, 3:], fine)
     return Rendering(image.clamp(-1, 1), warped, alpha, flow, base)
 
 

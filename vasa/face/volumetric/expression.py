@@ -62,48 +62,56 @@ def lip_line(x: Tensor, shape: FaceShape) -> Tensor:
     return _column(shape.mouth_y) + _column(shape.mouth_curve) * t * t
 
 
-def _mouth_motion(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool) -> Tensor:
-    """Displacement (B, N, 2) by jaw, lip_width, lip_pucker, lip_press and smile, of the layer below or
-    above the lip line.
-    """
+AMOUNTS = ("jaw", "press", "stretch", "smile", "raised", "frown")
+"""What the skin's displacement is linear in: see ``amounts`` and ``modes``."""
+Mode = tuple[Tensor | None, Tensor | None]
+"""How far (B, N) points go right and up per unit of an amount; None: not at all."""
+
+
+def amounts(controls: Tensor) -> Tensor:
+    """Controls (B, 11) -> what the displacement is linear in, (B, 6) in the order of AMOUNTS."""
+    jaw, press = _control(controls, "jaw").clamp(min=-0.1), _control(controls, "lip_press").clamp(min=0)
+    width, smile = _control(controls, "lip_width"), _control(controls, "smile")
+    width = torch.where(width > 0, width, LIP_NARROW * width)
+    smile = torch.where(smile > 0, smile, SMILE_FALL * smile)
+    stretch = LIP_STRETCH * width - PUCKER_SHRINK * _control(controls, "lip_pucker").clamp(min=0)
+    raised, frown = _control(controls, "brow_raise"), _control(controls, "frown").clamp(min=0)
+    raised = torch.where(raised > 0, raised, BROW_FALL * raised)
+    return torch.cat([jaw, press, stretch, smile, raised, frown], -1)
+
+
+def _mouth_modes(points: Tensor, shape: FaceShape, lower: bool) -> dict[str, Mode]:
+    """By jaw, press, stretch and smile, of the layer below or above the lip line."""
     x, y = points.unbind(-1)
     unit, half = _column(shape.unit), _column(shape.mouth_w)
     t = (x - _column(shape.mouth_x)) / half
     s = y - lip_line(x, shape)
     arch = (1 - t * t).clamp(min=1e-4) ** 0.6  # the power's slope at 0 is infinite
     near = bump((s / (0.35 * unit)) ** 2)
-    jaw, press = _control(controls, "jaw").clamp(min=-0.1), _control(controls, "lip_press").clamp(min=0)
     if lower:
         depth = (-s).clamp(min=0)
         decay = bump((depth / (1.25 * unit)) ** 2)
         broad = (1 - near) * bump(((t / 2.2) ** 2) ** 2)
-        dy = -JAW_DROP * jaw * unit * decay * (arch * near + broad)
+        jaw = -JAW_DROP * unit * decay * (arch * near + broad)
         thickness = _column(shape.lip_low)
     else:
-        dy = UPPER_LIP_LIFT * jaw * unit * arch * bump((s / (0.22 * unit)) ** 2)
+        jaw = UPPER_LIP_LIFT * unit * arch * bump((s / (0.22 * unit)) ** 2)
         thickness = _column(shape.lip_up)
-    squeeze = PRESS * press * arch * bump((s / (1.6 * thickness)) ** 2)
-    dy = dy - squeeze * s.clamp(min=-1.5 * thickness, max=1.5 * thickness)
-    lips = bump((s / (0.42 * unit)) ** 2 + ((t / 1.7) ** 2) ** 2)
-    width, smile = _control(controls, "lip_width"), _control(controls, "smile")
-    width = torch.where(width > 0, width, LIP_NARROW * width)
-    smile = torch.where(smile > 0, smile, SMILE_FALL * smile)
-    stretch = LIP_STRETCH * width - PUCKER_SHRINK * _control(controls, "lip_pucker").clamp(min=0)
-    dx = half * t * stretch * lips
-    for side in (-1.0, 1.0):
-        corner = bump(((t - side) * half / (0.42 * unit)) ** 2 + (s / (0.36 * unit)) ** 2)
-        dx = dx + side * SMILE_OUT * unit * smile * corner
-        dy = dy + SMILE_UP * unit * smile * corner
-    return torch.stack([dx, dy], -1)
+    squeeze = PRESS * arch * bump((s / (1.6 * thickness)) ** 2)
+    press = -squeeze * s.clamp(min=-1.5 * thickness, max=1.5 * thickness)
+    stretch = half * t * bump((s / (0.42 * unit)) ** 2 + ((t / 1.7) ** 2) ** 2)
+    right, left = (
+        bump(((t - side) * half / (0.42 * unit)) ** 2 + (s / (0.36 * unit)) ** 2) for side in (1.0, -1.0)
+    )
+    smile = SMILE_OUT * unit * (right - left), SMILE_UP * unit * (right + left)
+    return {"jaw": (None, jaw), "press": (None, press), "stretch": (stretch, None), "smile": smile}
 
 
-def _brow_motion(points: Tensor, controls: Tensor, shape: FaceShape) -> Tensor:
-    """Displacement (B, N, 2) by brow_raise and frown; narrow enough to leave the upper lids alone."""
+def _brow_modes(points: Tensor, shape: FaceShape) -> dict[str, Mode]:
+    """By raised brows and a frown; narrow enough to leave the upper lids alone."""
     x, y = points.unbind(-1)
     unit = _column(shape.unit)
-    raised, frown = _control(controls, "brow_raise"), _control(controls, "frown").clamp(min=0)
-    raised = torch.where(raised > 0, raised, BROW_FALL * raised)
-    dx, dy = torch.zeros_like(x), torch.zeros_like(x)
+    rise, fall, gather = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
     for side in (0, 1):
         sign = -1.0 if side == 0 else 1.0
         ex, by = _column(shape.eye_x[:, side]), _column(shape.brow_y[:, side])
@@ -124,17 +132,31 @@ def _brow_motion(points: Tensor, controls: Tensor, shape: FaceShape) -> Tensor:
             * bump(((x - 0.40 * ex) / (0.15 * unit)) ** 2)
             * side_only
         )
-        dy = dy + BROW_TRAVEL * unit * raised * whole - FROWN_DOWN * unit * frown * inner
-        dx = dx - sign * FROWN_IN * unit * frown * inner
-    return torch.stack([dx, dy], -1)
+        rise = rise + BROW_TRAVEL * unit * whole
+        fall = fall - FROWN_DOWN * unit * inner
+        gather = gather - sign * FROWN_IN * unit * inner
+    return {"raised": (None, rise), "frown": (gather, fall)}
+
+
+def modes(points: Tensor, shape: FaceShape, lower: bool) -> dict[str, Mode]:
+    """How the neutral skin at points (B, N, 2) moves, per unit of each of AMOUNTS. The layer below the lip
+    line has no brows.
+    """
+    mouth = _mouth_modes(points, shape, lower)
+    return mouth if lower else {**mouth, **_brow_modes(points, shape)}
 
 
 def displacement(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool) -> Tensor:
     """Where the neutral skin at ``points`` goes, minus ``points``: (B, N, 2). Lids apart (see
     ``lid_map``).
     """
-    motion = _mouth_motion(points, controls, shape, lower)
-    return motion if lower else motion + _brow_motion(points, controls, shape)
+    share = dict(zip(AMOUNTS, amounts(controls).split(1, -1), strict=True))
+    total: list[Tensor] = [torch.zeros_like(points[..., 0])] * 2
+    for name, mode in modes(points, shape, lower).items():
+        for axis, way in enumerate(mode):
+            if way is not None:
+                total[axis] = torch.addcmul(total[axis], share[name], way)
+    return torch.stack(total, -1)
 
 
 def undo(points: Tensor, controls: Tensor, shape: FaceShape, lower: bool, steps: int = 4) -> Tensor:

@@ -87,21 +87,21 @@ def _proxy_points(rays: Tensor, pose: Tensor, shape: FaceShape) -> tuple[Tensor,
     depth = (-b - ((b * b - a * (c - 1)).clamp(min=1e-8)).sqrt()) / a
     points = origin + depth[..., None] * direction
     for _ in range(2):
-        bump = _height(points[..., 0], points[..., 1], shape) / direction[..., 2].abs().clamp(min=0.3)
+        bump = surface_height(points[..., 0], points[..., 1], shape) / direction[..., 2].abs().clamp(min=0.3)
         points = origin + (depth - bump)[..., None] * direction
     return points, outside
 
 
-def _height(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
+def surface_height(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
     """Height (B, N) of the face over the ellipsoid: the nose, and the profile of brows, eyes, lips, chin."""
     group_x, group_y, group_z = shape.relief.unbind(-1)  # (B, 4), from top to bottom
-    offset = (group_z - _front(group_x, group_y, shape)).clamp(-0.25, 0.25)
+    offset = (group_z - ellipsoid_front(group_x, group_y, shape)).clamp(-0.25, 0.25)
     profile = offset[:, :1].expand_as(y)
     for upper in range(3):
         top, low = group_y[:, upper, None], group_y[:, upper + 1, None]
         share = ((top - y) / (top - low).clamp(min=0.05)).clamp(0, 1)
         profile = profile + share * (offset[:, upper + 1] - offset[:, upper])[:, None]
-    central = _front(x, y, shape) / HEAD_RADII[2]
+    central = ellipsoid_front(x, y, shape) / HEAD_RADII[2]
     return _nose(x, y, shape) + profile * central
 
 
@@ -110,14 +110,16 @@ def _nose(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
     tip_y = shape.nose_y[:, None]
     profile = shape.relief[:, 1:3, 2].mean(1)[:, None]  # the nose stands on the profile between eyes and lips
     tip = (
-        shape.nose_z[:, None] - 0.5 * profile - 0.5 * _front(torch.zeros_like(x[:, :1]), tip_y, shape)
+        shape.nose_z[:, None]
+        - 0.5 * profile
+        - 0.5 * ellipsoid_front(torch.zeros_like(x[:, :1]), tip_y, shape)
     ).clamp(0.0, 0.45)
     above = (y - tip_y).clamp(min=0) / NOSE_LENGTH
     below = (tip_y - y).clamp(min=0) / 0.10
     return tip * bump((x / (NOSE_WIDTH * (1.25 - 0.35 * above.clamp(max=1)))) ** 2 + above**2 + below**2)
 
 
-def _front(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
+def ellipsoid_front(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
     """z of the ellipsoid's front at (x, y), all (B, N); 0 outside its outline."""
     rx = (HEAD_RADII[0] * shape.face_w / 0.78)[:, None]
     inside = 1 - (x / rx) ** 2 - ((y - HEAD_OFFSET_Y) / HEAD_RADII[1]) ** 2
@@ -125,7 +127,7 @@ def _front(x: Tensor, y: Tensor, shape: FaceShape) -> Tensor:
 
 
 @dataclass(slots=True)
-class _Expression:
+class Expression:
     """Where target face-plane points come from in the source's face plane, and what is new there; each (B, N)
     or (B, N, 2).
     """
@@ -240,7 +242,7 @@ def _activity(change: Tensor, names: tuple[str, ...]) -> Tensor:
 
 def _transfer(
     points: Tensor, layers: _Layers, target: Tensor, source: Tensor, shape: FaceShape
-) -> _Expression:
+) -> Expression:
     """Undoes the target's expression at face-plane points (B, N, 2) and applies the source's."""
     neutral, motion, inside, mouth_new, above, free = _mouth(points, layers, shape)
     free = free * _activity(target - source, ("jaw", "lip_width", "lip_pucker", "lip_press", "smile"))
@@ -266,13 +268,13 @@ def _transfer(
         away = ((before - (centre - offset_target)[:, None]) / axes[:, None]).norm(dim=-1)
         changed = _activity(target - source, (name, "gaze_yaw", "gaze_pitch"))
         free = torch.maximum(free, torch.sigmoid((1 - away) / 0.08) * changed)
-    return _Expression(neutral + motion, inside, mouth_new, above, eye_open, eye_new, iris, free)
+    return Expression(neutral + motion, inside, mouth_new, above, eye_open, eye_new, iris, free)
 
 
-def _still(plane: Tensor) -> _Expression:
+def _still(plane: Tensor) -> Expression:
     """No expression is known: points stay, and everything may be synthesised."""
     none = torch.zeros_like(plane[..., 0])
-    return _Expression(plane, none, none, none, none, none, none, none + 1)
+    return Expression(plane, none, none, none, none, none, none, none + 1)
 
 
 def base_warp(
@@ -303,8 +305,8 @@ def base_warp(
     source_plane = plane + shift
     # the surface's height changes with the point: same proxy, other place
     (x, y), (source_x, source_y) = plane.unbind(-1), source_plane.unbind(-1)
-    lift = _front(source_x, source_y, shape) - _front(x, y, shape)
-    lift = lift + _height(source_x, source_y, shape) - _height(x, y, shape)
+    lift = ellipsoid_front(source_x, source_y, shape) - ellipsoid_front(x, y, shape)
+    lift = lift + surface_height(source_x, source_y, shape) - surface_height(x, y, shape)
     source_points = torch.cat([source_plane, points[..., 2:] + (lift * front)[..., None]], -1)
     rigid = project(source_points, source_pose)
     still = _surroundings(grid.view(-1, 2), rays, source_pose, target_pose)
@@ -330,7 +332,7 @@ def _surroundings(grid: Tensor, rays: Tensor, source_pose: Tensor, target_pose: 
     """Source positions (B, N, 2) of what is not head: a still background, and a torso, flat, that moves with
     the head but hardly turns.
     """
-    (source_turn, source_place), (target_turn, target_place) = _torso(source_pose), _torso(target_pose)
+    (source_turn, source_place), (target_turn, target_place) = torso(source_pose), torso(target_pose)
     pivot = rays.new_tensor(NECK_PIVOT)
     camera = rays.new_tensor([0.0, 0.0, CAMERA_DISTANCE])
     origin = (camera - target_place)[:, None] @ target_turn + pivot
@@ -343,7 +345,7 @@ def _surroundings(grid: Tensor, rays: Tensor, source_pose: Tensor, target_pose: 
     return grid[None] + is_torso * (carried - grid[None])
 
 
-def _torso(pose: Tensor) -> tuple[Tensor, Tensor]:
+def torso(pose: Tensor) -> tuple[Tensor, Tensor]:
     """Rotation (B, 3, 3) of the torso and the camera-frame place (B, 3) of the neck's pivot."""
     pivot = pose.new_tensor(NECK_PIVOT)
     turn = rotation_matrix(pose[:, :3] * pose.new_tensor(TORSO_TURN))

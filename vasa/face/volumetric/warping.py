@@ -111,7 +111,7 @@ class WarpCondition(nn.Module):
         self.mix = nn.Conv2d(config.identity_channels, config.identity_channels, 1)
 
     def forward(self, z_dyn: Tensor, z_id: Tensor) -> Tensor:
-        lifted = self.lift(z_dyn).view(z_id.shape)
+        lifted = self.lift(z_dyn).view(-1, *z_id.shape[1:])
         return self.mix((lifted + z_id) * 0.5)
 
 
