@@ -39,4 +39,5 @@ def fast_precision(device: torch.device, precision: str = "auto") -> torch.autoc
     AVX512-BF16 a frame of the demo renders in three quarters of the time.
     """
     dtype = picture_precision(device, precision)
-    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+    is_bf16 = dtype == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_bf16, cache_enabled=False)

@@ -58,6 +58,12 @@ class PaintedFace:
     def controls(self, motion):
         return motion[:, self.layout.dynamics]
 
+    def ready(self, appearance):
+        return appearance
+
+    def replayable(self, appearance):
+        return True
+
     def set_controls(self, motion, controls):
         motion = motion.clone()
         motion[:, self.layout.dynamics] = controls

@@ -20,6 +20,8 @@ from vasa.inference.live_features import LiveFeatures, live_features
 from vasa.inference.live_sound import LiveSound
 from vasa.inference.performance import performance
 from vasa.inference.pipeline import TalkingFace
+from vasa.inference.rendering import FrameMaker
+from vasa.inference.speed import Speed
 from vasa.inference.stream import LiveTalk
 from vasa.motion.config import SamplerConfig
 from vasa.pretrained.config import DetectorConfig
@@ -47,7 +49,9 @@ def cuts(samples, seed, most=3000):
 @pytest.fixture(scope="module")
 def face(tiny_runs, tmp_path_factory):
     folder = bundle(BundleRun(face=tiny_runs, motion=tiny_runs, output=tmp_path_factory.mktemp("tiny")))
-    return TalkingFace.from_pretrained(folder, "cpu", DetectorConfig(landmarks=None), precision="fp32")
+    return TalkingFace.from_pretrained(
+        folder, "cpu", DetectorConfig(landmarks=None), speed=Speed(precision="fp32")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -219,13 +223,13 @@ def test_what_is_asked_eases_over_from_the_next_frames_on():
 
 def test_frames_that_are_late_are_dropped_and_the_rest_stays_in_time(face, portrait, monkeypatch):
     talk = talk_of(face, portrait, pace=True)
-    decode = talk._decoded
+    decode = FrameMaker.__call__
 
-    def slow(motion):
-        time.sleep(0.09)
-        return decode(motion)
+    def slow(maker, motion):
+        time.sleep(0.09 * len(motion))
+        return decode(maker, motion)
 
-    monkeypatch.setattr(talk, "_decoded", slow)
+    monkeypatch.setattr(FrameMaker, "__call__", slow)
     begun = time.perf_counter()
     moments = said(talk, [speech(3.0)])
     taken = time.perf_counter() - begun
@@ -248,7 +252,7 @@ def test_what_goes_wrong_in_the_motion_s_thread_is_raised_where_it_is_shown(face
     monkeypatch.setattr(talk, "_edits", [lambda motion, first: motion / 0])
     with pytest.raises(FloatingPointError, match="not finite"):
         said(talk, [speech(1.0)])
-    assert not any("motion of a live talk" in thread.name for thread in threading.enumerate())
+    assert not any("live talk" in thread.name for thread in threading.enumerate())
 
 
 def test_sound_waits_in_bounds_and_is_checked():

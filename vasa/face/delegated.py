@@ -35,6 +35,12 @@ class DelegatedFace:
     def hold_edges(self, appearance: Any) -> Any:
         return self.space.hold_edges(appearance)
 
+    def ready(self, appearance: Any) -> Any:
+        return self.space.ready(appearance)
+
+    def replayable(self, appearance: Any) -> bool:
+        return self.space.replayable(appearance)
+
     def motion(self, images: Tensor) -> Tensor:
         return self.space.motion(images)
 

@@ -42,6 +42,14 @@ class FaceSpace(Protocol):
         """The same appearance for frames that go on in a larger picture: at their edges nothing moves."""
         ...
 
+    def ready(self, appearance: Any) -> Any:
+        """The same appearance for many frames: what none of them changes is worked out now."""
+        ...
+
+    def replayable(self, appearance: Any) -> bool:
+        """Whether rendering it copies no number between host and device: a CUDA graph may record it."""
+        ...
+
     def motion(self, images: Tensor) -> Tensor:
         """Frames (B, 3, S, S) in [-1, 1] -> raw motion (B, E)."""
         ...

@@ -131,7 +131,7 @@ def load_face(config: InferRun) -> TalkingFace:
         config.matte,
         config.fast,
         config.landmarks,
-        config.precision,
+        config.speed,
     )
 
 

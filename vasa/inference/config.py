@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vasa.face.keypoints.config import RulesConfig
+from vasa.inference.speed import Speed
 from vasa.pretrained.config import DenseLandmarksConfig, DetectorConfig, MatteConfig
 
 POSES = ("relative", "absolute")
@@ -32,7 +33,6 @@ SWEPT_TOGETHER = {
 MAX_SEED = 2**63 - 1
 """The largest that every library's generator takes."""
 PUBLISHED_ACTIONS = ("list", "verify", "fetch", "bundle", "try")
-PRECISIONS = ("auto", "fp32", "bf16")
 ONLY = ("all", "pose", "dynamics")
 SMALLEST_BOX = 16
 """Pixels, of the side of a square that shows a face."""
@@ -244,6 +244,13 @@ class InferRun(VideoOptions):
     # fp32; bf16; or auto: pictures in bf16 where the device computes it natively, motion in fp32, so that a
     # seed means the same motion everywhere
     precision: str = "auto"
+    # order of the decoder's numbers in memory: channels_last, nchw, or auto, the former
+    layout: str = "auto"
+    overlap: bool = True  # motion, frames and their encoding are made beside each other, in threads
+    compile: bool = (
+        False  # the decoder by torch.compile: minutes before the first frame; wants a C++ compiler
+    )
+    graphs: bool = True  # on CUDA: a batch of frames is replayed as one CUDA graph
     fast: bool = False  # the motion model's student of few evaluations makes the motion, where there is one
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     matte: MatteConfig = field(default_factory=MatteConfig)
@@ -264,8 +271,7 @@ class InferRun(VideoOptions):
 
     def __post_init__(self) -> None:
         VideoOptions.__post_init__(self)
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is {self.precision!r}; wanted one of {', '.join(PRECISIONS)}.")
+        self.speed  # noqa: B018  # says what is wrong with it
         if min(self.threads, self.workers, self.batch_frames) < 1:
             raise ValueError(
                 f"threads is {self.threads}, workers {self.workers}, batch_frames {self.batch_frames}; "
@@ -280,6 +286,11 @@ class InferRun(VideoOptions):
             self._check_sweep()
         elif self.list is None and self.out is not None:
             raise ValueError(f"out={self.out} comes without a list; name the one video by output=.")
+
+    @property
+    def speed(self) -> Speed:
+        """How frames are computed. Raises: ValueError."""
+        return Speed(self.precision, self.layout, self.overlap, self.compile, self.graphs)
 
     def _check_sweep(self) -> None:
         if self.sweep not in (*SWEEPS, *SWEPT_TOGETHER):

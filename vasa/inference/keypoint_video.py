@@ -214,7 +214,7 @@ class _Film:
         one = torch.tensor([number], device=device)
         pixels = as_tensor(cut(frame, crop)[None], device)
         appearance = space.hold_edges(space.encode_known(pixels, canonical[one], own[one]))
-        with fast_precision(device, self.face.precision):
+        with fast_precision(device, self.face.speed.precision):
             image = space.render(appearance, motion).float()
         lower = self.face.aligner.points_of(frame, crop) if self.rules.region == "lip" else None
         return put_back(frame, crop, image, strength, lower)

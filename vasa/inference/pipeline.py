@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from vasa.audio import check_waveform, frames_for, resample
-from vasa.device import choose_device, fast_precision
+from vasa.device import choose_device
 from vasa.face.keypoints.config import RulesConfig
 from vasa.face.keypoints.space import KeypointFace
 from vasa.face.space import FaceSpace
@@ -41,8 +41,9 @@ from vasa.inference.live_features import live_features
 from vasa.inference.noise import SeededNoise, SeedTrack, first_seed
 from vasa.inference.paste import Surround
 from vasa.inference.portrait import read_picture
-from vasa.inference.rendering import full_batches, to_frames
+from vasa.inference.rendering import FrameMaker
 from vasa.inference.retarget import Retargeter
+from vasa.inference.speed import Speed
 from vasa.inference.system import MotionSource, load_system
 from vasa.motion.windows import ConditionTrack, GuidanceTrack, MotionGenerator, NoiseTrack
 from vasa.preprocess.align import FaceAligner, FoundFace, whole_frame
@@ -72,12 +73,12 @@ class TalkingFace:
         device: torch.device | str = "cpu",
         checkpoint: Mapping[str, Any] | None = None,
         matte: MatteConfig | None = None,
-        precision: str = "auto",
+        speed: Speed | None = None,
         landmarks: FaceLandmarks | None = None,
     ) -> None:
         self.face, self.motion, self.speech, self.aligner = face, motion, speech, aligner
         self.device, self.checkpoint = torch.device(device), dict(checkpoint or {})
-        self._matte_config, self.precision = matte or MatteConfig(), precision
+        self._matte_config, self.speed = matte or MatteConfig(), speed or Speed()
         self.landmarks = landmarks or FaceLandmarks({})
 
     @property
@@ -103,16 +104,16 @@ class TalkingFace:
         matte: MatteConfig | None = None,
         fast: bool = False,
         landmarks: DenseLandmarksConfig | None = None,
-        precision: str = "auto",
+        speed: Speed | None = None,
     ) -> TalkingFace:
         """Loads a checkpoint folder made by ``scripts/bundle.py``. fast: its motion model's student.
-        landmarks: files that a keypoint space frames faces by. precision: as ``InferRun.precision``.
+        landmarks: files that a keypoint space frames faces by. speed: how frames are computed.
 
         Raises: FileNotFoundError; CheckpointError when a file is damaged, of another version, or of another
         face space; ValueError for landmarks that nothing would read.
         """
         chosen = choose_device(str(device))
-        system = load_system(Path(folder), chosen, detector, fast, landmarks, precision)
+        system = load_system(Path(folder), chosen, detector, fast, landmarks, speed)
         return TalkingFace(
             system.face,
             system.motion,
@@ -121,7 +122,7 @@ class TalkingFace:
             chosen,
             system.known,
             matte,
-            precision,
+            speed,
             system.landmarks,
         )
 
@@ -184,6 +185,7 @@ class TalkingFace:
         surround = None
         if paste:
             appearance, surround = self.face.hold_edges(appearance), Surround.of(photo, found.crop)
+        appearance = self.face.ready(appearance)
         seconds = time.perf_counter() - started
         return Portrait(picture, found, appearance, motion, seconds, backdrop, surround, openings)
 
@@ -385,15 +387,7 @@ class TalkingFace:
         timings: dict[str, float],
     ) -> Iterator[np.ndarray]:
         moved = self._moved(motion, edits, timings)
-        for batch, count in full_batches(moved, batch_frames):
-            with torch.inference_mode(), fast_precision(self.device, self.precision):
-                started = time.perf_counter()
-                images = self.face.render(portrait.appearance, batch).float()
-                if portrait.backdrop is not None:
-                    images = portrait.backdrop.behind(images)
-                frames = to_frames(images[:count])
-                timings["render_s"] += time.perf_counter() - started
-            yield from frames if portrait.surround is None else map(portrait.surround.around, frames)
+        yield from FrameMaker(self.face, portrait, self.device, self.speed).made(moved, batch_frames, timings)
 
     def _moved(
         self, motion: Iterator[Tensor], edits: Sequence[Edit], timings: dict[str, float]

@@ -1,5 +1,5 @@
-"""Motion in chunks of any lengths, as batches of one shape: what a frame looks like then depends on nothing
-but itself.
+"""Motion as frames on the host: in batches of one shape, so that what a frame looks like depends on nothing
+but itself; on CUDA as one recorded graph, whose pictures come over while the next are computed.
 
 A convolution may sum in another order for another batch size, so a last, smaller batch would round otherwise
 than the same frames of a longer video. And a network that meets one shape is planned once.
@@ -7,11 +7,25 @@ than the same frames of a longer video. And a network that meets one shape is pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from vasa.device import fast_precision
+from vasa.face.space import FaceSpace
+from vasa.inference.generation import Portrait
+from vasa.inference.overlap import ahead
+from vasa.inference.speed import Speed
+
+IN_FLIGHT = 2
+"""Batches whose pictures are on their way from a CUDA device while the next is computed."""
+WARM_UP = 3
+"""Calls before a graph is recorded: libraries choose their algorithms, the allocator takes its memory."""
 
 
 def full_batches(chunks: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, int]]:
@@ -27,10 +41,141 @@ def full_batches(chunks: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, 
             yield batch, size
         waiting = motion[whole:]
     if waiting is not None and len(waiting):
-        yield torch.cat([waiting, waiting[-1:].expand(size - len(waiting), -1)]), len(waiting)
+        yield filled(waiting, size), len(waiting)
 
 
-def to_frames(images: Tensor) -> np.ndarray:
-    """Rendered images (B, 3, H, W) in [-1, 1] as frames, uint8 (B, H, W, 3), on the CPU."""
-    pixels = ((images + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+def filled(motion: Tensor, size: int) -> Tensor:
+    """Motion (t, E) with its last frame repeated: (size, E)."""
+    return torch.cat([motion, motion[-1:].expand(size - len(motion), -1)])
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Rendered images (B, 3, H, W) in [-1, 1] as frames, uint8 (B, H, W, 3), where they are."""
+    pixels = ((images.float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous()
+
+
+@dataclass(slots=True)
+class Pending:
+    """Frames uint8 (B, H, W, 3) on the host, or on their way to it."""
+
+    pixels: Tensor
+    arrived: torch.cuda.Event | None = None
+
+    def frames(self) -> np.ndarray:
+        """Waits for them."""
+        if self.arrived is None:
+            return self.pixels.numpy()
+        self.arrived.synchronize()
+        return self.pixels.numpy().copy()  # the buffer is used again
+
+
+class Replay:
+    """A call on tensors of fixed shapes, recorded as a CUDA graph: the same kernels without the host between
+    them. The result lies where that of the call before lay.
+    """
+
+    def __init__(self, call: Callable[[Tensor], Tensor], given: Tensor) -> None:
+        self._given = given.clone()
+        stream = torch.cuda.Stream(given.device)
+        stream.wait_stream(torch.cuda.current_stream(given.device))
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                call(self._given)
+        torch.cuda.current_stream(given.device).wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._result = call(self._given)
+
+    def __call__(self, given: Tensor) -> Tensor:
+        self._given.copy_(given)
+        self._graph.replay()
+        return self._result
+
+
+class FrameMaker:
+    """Of one portrait: motion (B, E) on the face's device -> Pending frames, uint8 from the device on.
+
+    With graphs, on CUDA, every batch size is recorded when it first comes, where the face space allows it
+    and no backdrop is asked for. recorder: what records; a test's may do without CUDA.
+    """
+
+    def __init__(
+        self,
+        face: FaceSpace,
+        portrait: Portrait,
+        device: torch.device,
+        speed: Speed,
+        recorder: Callable[[Callable[[Tensor], Tensor], Tensor], Callable[[Tensor], Tensor]] = Replay,
+    ) -> None:
+        self._face, self._portrait, self._device, self._speed = face, portrait, device, speed
+        self._recorder = recorder
+        self._recorded: dict[int, Callable[[Tensor], Tensor]] = {}
+        self._buffers: deque[Tensor] = deque()
+        self._replays = (
+            speed.graphs
+            and (device.type == "cuda" or recorder is not Replay)
+            and portrait.backdrop is None
+            and face.replayable(portrait.appearance)
+        )
+
+    def __call__(self, motion: Tensor) -> Pending:
+        with torch.inference_mode(), fast_precision(self._device, self._speed.precision):
+            if not self._replays:
+                return self._sent(self._pixels(motion))
+            count = len(motion)
+            if count not in self._recorded:
+                self._recorded[count] = self._recorder(self._pixels, motion)
+            return self._sent(self._recorded[count](motion))
+
+    def made(
+        self, moved: Iterator[Tensor], batch_frames: int, timings: dict[str, float]
+    ) -> Iterator[np.ndarray]:
+        """Frames of chunks (t, E) of motion, in order. timings: seconds of ``render_s`` are added to. With
+        overlap, motion is made in one thread and frames in another.
+        """
+        batches = full_batches(moved, batch_frames)
+        if not self._speed.overlap:
+            return self._shown(batches, timings)
+        return ahead(self._shown(ahead(batches, 2, "motion"), timings), 2 * batch_frames, "frames")
+
+    def _shown(
+        self, batches: Iterator[tuple[Tensor, int]], timings: dict[str, float]
+    ) -> Iterator[np.ndarray]:
+        waiting: deque[tuple[Pending, int]] = deque()
+        in_flight = IN_FLIGHT if self._device.type == "cuda" else 0
+        for batch, count in batches:
+            started = time.perf_counter()
+            waiting.append((self(batch), count))
+            timings["render_s"] += time.perf_counter() - started
+            if len(waiting) > in_flight:
+                yield from self._arrived(*waiting.popleft())
+        for pending, count in waiting:
+            yield from self._arrived(pending, count)
+
+    def _arrived(self, pending: Pending, count: int) -> Iterator[np.ndarray]:
+        return self.around(pending.frames()[:count])
+
+    def around(self, frames: np.ndarray) -> Iterator[np.ndarray]:
+        """Frames (B, H, W, 3) one by one, put back into the larger picture where there is one."""
+        surround = self._portrait.surround
+        return iter(frames) if surround is None else map(surround.around, frames)
+
+    def _pixels(self, motion: Tensor) -> Tensor:
+        images = self._face.render(self._portrait.appearance, motion).float()
+        if self._portrait.backdrop is not None:
+            images = self._portrait.backdrop.behind(images)
+        return to_pixels(images)
+
+    def _sent(self, pixels: Tensor) -> Pending:
+        if pixels.device.type != "cuda":
+            return Pending(pixels.cpu().clone() if self._replays else pixels.cpu())
+        if len(self._buffers) <= IN_FLIGHT or self._buffers[0].shape != pixels.shape:
+            buffer = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=True)
+        else:
+            buffer = self._buffers.popleft()
+        self._buffers.append(buffer)
+        buffer.copy_(pixels, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        return Pending(buffer, event)

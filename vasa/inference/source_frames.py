@@ -16,7 +16,7 @@ from vasa.inference.face_video import FaceVideo, Square
 from vasa.inference.generation import Portrait
 from vasa.inference.paste import Surround
 from vasa.inference.pipeline import TalkingFace
-from vasa.inference.rendering import to_frames
+from vasa.inference.rendering import to_pixels
 from vasa.preprocess.align import FoundFace
 from vasa.preprocess.crop import Crop
 from vasa.video import VideoReader
@@ -78,7 +78,7 @@ def put_back(
     """
     surround = Surround.around_crop(frame, crop)
     surround.limit(float(strength), None if points is None else lower_face(points, surround.place))
-    return surround.around(to_frames(image)[0])
+    return surround.around(to_pixels(image)[0].cpu().numpy())
 
 
 def lower_face(points: np.ndarray, place: tuple[int, int, int, int]) -> Image.Image:

@@ -161,7 +161,7 @@ class _Dub:
         whole = even(frame)
         strength = self._strength[number]
         if strength > 0:
-            with fast_precision(self._face.device, self._face.precision):
+            with fast_precision(self._face.device, self._face.speed.precision):
                 image = space.render(space.hold_edges(appearance), motion).float()
             whole = put_back(whole, crop, image, strength, None if self._whole else points)
         self._timings["render_s"] += time.perf_counter() - started

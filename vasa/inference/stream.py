@@ -6,25 +6,26 @@
         show(moment.frame, moment.sound)
 
 The same generators as for files, lazily: sound becomes features, windows of motion, edited motion, frames.
-One thread makes motion while the caller's decodes; each waits for the other with little between them. With a
-pace a frame comes no sooner than its time, and frames that would come too late are not decoded.
+One thread makes motion, a second decodes it hop by hop, and the caller's keeps the pace; each waits for the
+other with a hop between them. With a pace a frame comes no sooner than its time, and frames that would come
+too late are not decoded.
 """
 
 from __future__ import annotations
 
-import logging
+import math
 import queue
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vasa.device import fast_precision
 from vasa.inference.config import InferRun, LivePlan
 from vasa.inference.control_edits import edits_for
 from vasa.inference.edits import Edit
@@ -34,15 +35,15 @@ from vasa.inference.live_features import LiveFeatures, live_features
 from vasa.inference.live_sound import LiveSound
 from vasa.inference.live_times import LiveTimes
 from vasa.inference.pipeline import TalkingFace
-from vasa.inference.rendering import to_frames
+from vasa.inference.rendering import FrameMaker, filled
 from vasa.records import AUDIO_HZ, SAMPLES_PER_FRAME, VIDEO_FPS
 
 FRAME_S = 1 / VIDEO_FPS
-HOPS_AHEAD = 2
-"""Hops of motion that may wait to be decoded."""
+HOPS_AHEAD = 1
+"""Hops of motion that may wait to be decoded, and hops of frames that may wait to be shown."""
 LATE_FRAMES = 2
-"""Frames behind its time after which a frame is not decoded."""
-_log = logging.getLogger(__name__)
+"""Frames behind its time after which a frame is not decoded; and how much later than the first frame of a
+talk came, all that follow are due: what a hop may take longer than the first."""
 
 
 @dataclass(slots=True)
@@ -59,13 +60,26 @@ class Moment:
 
 @dataclass(slots=True)
 class _Hop:
-    """motion (t, E) of the next frames, the sound under them, and when the last sound that it had to wait for
-    was there.
+    """motion (t, E) of the next frames, the sound under them (t * 640,), and when the last sound that it had
+    to wait for was there.
     """
 
     motion: Tensor
     sound: np.ndarray
     there_at: float
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Frames from ``number`` on, None where it was too late to decode one; the sound (t, 640) under
+    them. begins: it is the first of a hop.
+    """
+
+    number: int
+    frames: list[np.ndarray | None]
+    sound: np.ndarray
+    there_at: float
+    begins: bool
 
 
 def live_edits(face: TalkingFace, portrait: Portrait, options: InferRun, asked: LiveAsked) -> list[Edit]:
@@ -105,7 +119,10 @@ class LiveTalk:
             self._asked.guidance,
             self._plan,
         )
+        self._maker = FrameMaker(face.face, portrait, face.device, face.speed)
         self._hops: queue.Queue[_Hop | None] = queue.Queue(HOPS_AHEAD)
+        self._pieces: queue.Queue[_Piece | None] = queue.Queue(HOPS_AHEAD * len(self._parts(1)))
+        self._begun: float | None = None  # when frame 0 was due, once it is known
         self._stopped = threading.Event()
         self._started = False
         self._warm_up()
@@ -151,7 +168,8 @@ class LiveTalk:
             motion = next(made).to(self._face.device)
             for edit in live_edits(self._face, self._portrait, self._options, self._asked):
                 motion = edit(motion, 0)
-        self._decoded(self._portrait.motion)
+        for count in dict.fromkeys((1, *self._parts(0), *self._parts(1))):
+            self._maker(self._portrait.motion.expand(count, -1).contiguous()).frames()
 
     # ------------------------------------------------------------------ the motion's thread
 
@@ -185,10 +203,12 @@ class LiveTalk:
                 length = len(motion) * SAMPLES_PER_FRAME
                 sound, self._heard = self._heard[:length], self._heard[length:]
                 made += len(motion)
-                if not self._put(_Hop(motion, np.pad(sound, (0, length - len(sound))), self._there(made))):
+                if not self._put(
+                    self._hops, _Hop(motion, np.pad(sound, (0, length - len(sound))), self._there(made))
+                ):
                     return
         finally:
-            self._put(None)
+            self._put(self._hops, None)
 
     def _next(self, made: int) -> Tensor | None:
         try:
@@ -211,77 +231,110 @@ class LiveTalk:
         needed = stop + self._plan.lookahead + self._plan.right
         return next((at for taken, at in self._taken if taken >= needed), self._taken[-1][1])
 
-    def _put(self, hop: _Hop | None) -> bool:
+    def _put(self, queued: queue.Queue[Any], item: Any) -> bool:
         while not self._stopped.is_set():
             try:
-                self._hops.put(hop, timeout=0.1)
+                queued.put(item, timeout=0.1)
                 return True
             except queue.Full:
                 continue
         return False
+
+    # ------------------------------------------------------------------ the decoder's thread
+
+    def _decode(self) -> None:
+        number = 0
+        try:
+            while (hop := self._taken_from(self._hops)) is not None:
+                self._sound_was_late(hop, number)
+                sounds, place = hop.sound.reshape(-1, SAMPLES_PER_FRAME), 0
+                for count in self._parts(number) if self._pace else [len(hop.motion)]:
+                    motion, sound = hop.motion[place : place + count], sounds[place : place + count]
+                    if not len(motion):
+                        break
+                    frames = self._in_time(motion, number)
+                    if not self._put(
+                        self._pieces, _Piece(number, frames, sound, hop.there_at, begins=place == 0)
+                    ):
+                        return
+                    number, place = number + len(motion), place + len(motion)
+        finally:
+            self._put(self._pieces, None)
+
+    def _parts(self, number: int) -> list[int]:
+        """How many frames of a hop that begins with frame ``number`` are decoded at once: the very first
+        alone, as somebody waits for it; then halves, so that a hop's first frames need not wait for its
+        last. A GPU takes it whole: one shape, recorded once.
+        """
+        hop = self._plan.hop
+        if self._face.device.type != "cpu":
+            return [hop]
+        first = 1 if number == 0 else -(-hop // 2)
+        return [first, hop - first] if hop > first else [first]
+
+    def _sound_was_late(self, hop: _Hop, number: int) -> None:
+        """Moves the clock on where a hop waited for its sound longer than its frame had time."""
+        if self._begun is not None and hop.there_at > self._begun + (number - 1) * FRAME_S:
+            self._begun = max(self._begun, time.perf_counter() + (LATE_FRAMES - number) * FRAME_S)
+
+    def _in_time(self, motion: Tensor, number: int) -> list[np.ndarray | None]:
+        """Frames of motion (t, E), those from ``number`` on, without those that come too late by now."""
+        started, begun, skipped = time.perf_counter(), self._begun, 0
+        if self._pace and begun is not None:
+            behind = started - (begun + number * FRAME_S)
+            skipped = min(max(0, math.ceil(behind / FRAME_S - LATE_FRAMES)), len(motion))
+        wanted = motion[skipped:]
+        if not len(wanted):
+            return [None] * skipped
+        whole = wanted if self._face.device.type == "cpu" else filled(wanted, self._plan.hop)
+        frames = list(self._maker.around(self._maker(whole).frames()[: len(wanted)]))
+        for _ in frames:
+            self._times.add("decode", (time.perf_counter() - started) / len(frames))
+        return [*[None] * skipped, *frames]
 
     # ------------------------------------------------------------------ the caller's thread
 
     def __iter__(self) -> Iterator[Moment]:
         """Moments in order, until the talk is closed and spoken, or stopped. Iterate once.
 
-        Raises: what went wrong while motion was made.
+        Raises: what went wrong while motion or frames were made.
         """
         if self._started:
             raise RuntimeError("a talk is gone through once; begin another.")
         self._started = True
-        with ThreadPoolExecutor(1, "motion of a live talk") as executor:
-            making = executor.submit(self._make)
+        with ThreadPoolExecutor(2, "live talk") as executor:
+            working = [executor.submit(work) for work in (self._make, self._decode)]
             try:
                 yield from self._moments()
             finally:
                 self.stop()
-            making.result()  # raises what went wrong there
+            for work in working:
+                work.result()  # raises what went wrong there
 
     def _moments(self) -> Iterator[Moment]:
-        begun: float | None = None  # when frame 0 was due
-        number, last = 0, self._portrait.picture
-        while (hop := self._next_hop()) is not None:
-            now = time.perf_counter()
-            if begun is None:
-                begun = now
-            elif hop.there_at > begun + (number - 1) * FRAME_S:
-                begun = max(begun, now - number * FRAME_S)  # it was the sound that came late
-            sounds = hop.sound.reshape(-1, SAMPLES_PER_FRAME)
-            for place, sound in enumerate(sounds):
-                due = begun + number * FRAME_S
-                behind = time.perf_counter() - due
-                late = self._pace and behind > LATE_FRAMES * FRAME_S
-                if not late:
-                    with self._times.measured("decode"):
-                        last = self._decoded(hop.motion[place : place + 1])
-                if place == 0:
-                    self._times.add("total", time.perf_counter() - hop.there_at)
-                    if number == 0:
-                        self._times.first_frame_s = time.perf_counter() - hop.there_at
-                        begun = time.perf_counter()
-                elif self._pace:
-                    time.sleep(max(0.0, due - time.perf_counter()))
+        last = self._portrait.picture
+        while (piece := self._taken_from(self._pieces)) is not None:
+            if piece.begins:
+                waited = time.perf_counter() - piece.there_at
+                self._times.add("total", waited)
+                if piece.number == 0:
+                    self._times.first_frame_s = waited
+                    self._begun = time.perf_counter() + LATE_FRAMES * FRAME_S
+            for place, (frame, sound) in enumerate(zip(piece.frames, piece.sound, strict=True)):
+                number, late = piece.number + place, frame is None
+                last = last if frame is None else frame
+                if self._pace and number and self._begun is not None:
+                    time.sleep(max(0.0, self._begun + number * FRAME_S - time.perf_counter()))
                 self._times.frames, self._times.drops = number + 1, self._times.drops + late
                 yield Moment(number, last, sound, late)
                 if self._stopped.is_set():
                     return
-                number += 1
 
-    def _next_hop(self) -> _Hop | None:
+    def _taken_from(self, queued: queue.Queue[Any]) -> Any:
+        """The next item, None at the end."""
         while not self._stopped.is_set():
             try:
-                hop = self._hops.get(timeout=0.1)
+                return queued.get(timeout=0.1)
             except queue.Empty:
                 continue
-            return hop
         return None
-
-    def _decoded(self, motion: Tensor) -> np.ndarray:
-        portrait, face = self._portrait, self._face
-        with torch.inference_mode(), fast_precision(face.device, face.precision):
-            image = face.face.render(portrait.appearance, motion).float()
-            if portrait.backdrop is not None:
-                image = portrait.backdrop.behind(image)
-            frame = to_frames(image)[0]
-        return frame if portrait.surround is None else portrait.surround.around(frame)

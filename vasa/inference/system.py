@@ -27,6 +27,7 @@ from vasa.face.volumetric.person import PERSON_FILE
 from vasa.face.volumetric.personal_face import PersonalFace, with_person
 from vasa.inference.bundle_files import FACE_FILE, MOTION_FILE, STUDENT_FILE, read_bundle
 from vasa.inference.joyvasa_source import JoyvasaSource, NoMotion
+from vasa.inference.speed import Speed
 from vasa.motion.config import MotionConfig
 from vasa.motion.joyvasa_windows import JoyvasaMotion
 from vasa.motion.windows import KIND as TRANSFORMER
@@ -80,12 +81,12 @@ def load_system(
     detector: DetectorConfig | None = None,
     fast: bool = False,
     landmarks: DenseLandmarksConfig | None = None,
-    precision: str = "auto",
+    speed: Speed | None = None,
 ) -> System:
     """A folder made by ``scripts/bundle.py`` or ``scripts/weights.py``. Arguments and errors: as
     ``TalkingFace.from_pretrained``.
     """
-    card = read_bundle(folder)
+    card, speed = read_bundle(folder), speed or Speed()
     motion_file = folder / (STUDENT_FILE if fast else MOTION_FILE)
     if fast and not motion_file.is_file():
         raise FileNotFoundError(
@@ -94,16 +95,18 @@ def load_system(
         )
     aligner = FaceAligner(detector or DetectorConfig())
     if card.get("space") == KEYPOINTS:
-        system = _of_keypoints(folder, motion_file, device, precision, aligner, landmarks)
+        system = _of_keypoints(folder, motion_file, device, speed.precision, aligner, landmarks)
     else:
         why = f"the face space of checkpoint {str(folder)!r} is not of keypoints, which they frame faces for"
         _refuse_landmarks(landmarks, why)
-        system = _volumetric(folder, motion_file, device, aligner)
+        system = _volumetric(folder, motion_file, device, aligner, speed)
     system.known = {"folder": str(folder), **card, **system.known}
     return system
 
 
-def _volumetric(folder: Path, motion_file: Path, device: torch.device, aligner: FaceAligner) -> System:
+def _volumetric(
+    folder: Path, motion_file: Path, device: torch.device, aligner: FaceAligner, speed: Speed
+) -> System:
     """Of this project's own face space, perhaps taught one person. Raises: FileNotFoundError,
     CheckpointError.
     """
@@ -117,7 +120,10 @@ def _volumetric(folder: Path, motion_file: Path, device: torch.device, aligner: 
             f"those of {FACE_FILE} are {encoders[:12]}; "
             "bundle a motion model with the face space whose motion it was trained on."
         )
-    face = with_person(FaceAutoencoder.from_pretrained(face_file).to(device), folder)
+    space = FaceAutoencoder.from_pretrained(face_file).to(device)
+    if speed.layout != "nchw":
+        space.quicken(picture_precision(device, speed.precision), speed.compile)
+    face = with_person(space, folder)
     if isinstance(face, PersonalFace):
         hashes["person_sha256"] = content_hash(folder / PERSON_FILE)
     speech = build_speech_encoder(from_plain(SpeechConfig, motion.audio, "speech encoder"))

@@ -112,6 +112,12 @@ class KeypointFace(nn.Module):
     def hold_edges(self, appearance: KeypointAppearance) -> KeypointAppearance:
         return replace(appearance, held=appearance.picture)
 
+    def ready(self, appearance: KeypointAppearance) -> KeypointAppearance:
+        return appearance
+
+    def replayable(self, appearance: KeypointAppearance) -> bool:
+        return False
+
     def render(self, appearance: KeypointAppearance, motion: Tensor) -> Tensor:
         """Raw motion (B, 69) -> frames (B, 3, side, side) in [-1, 1]."""
         with torch.autocast(motion.device.type, enabled=False):

@@ -11,6 +11,7 @@ e_s); driver: w_em(z_d, e_s) in the canonical frame first, then rigid. z_id is a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from vasa.checkpoint import load_into, load_weights
 from vasa.face.config import FaceConfig
 from vasa.face.volumetric.appearance import Appearance, Rendering
 from vasa.face.volumetric.composition import carried_alone, composed
-from vasa.face.volumetric.decoder import Decoder
+from vasa.face.volumetric.decoder import Decoded, Decoder
 from vasa.face.volumetric.encoders import AppearanceEncoder, DynamicsEncoder, IdentityEncoder, PoseEncoder
 from vasa.face.volumetric.expression import displacement
 from vasa.face.volumetric.mouth import paint_mouth
@@ -80,7 +81,7 @@ class FaceAutoencoder(nn.Module):
         self.driver_warp = WarpGenerator(config, config.volume_channels if config.driver_adds else 0)
         self.refiner = VolumeRefiner(config)
         self.decoder = Decoder(config)
-        self.quick: QuickDecoder | None = None
+        self.quick: Callable[..., Decoded] | None = None
         self.painter = (
             ExpressionPainter(config) if config.source_pixels and not config.expression_warp else None
         )
@@ -210,9 +211,15 @@ class FaceAutoencoder(nn.Module):
             warp = QuickWarp(face_shape(appearance.landmarks), appearance.pose.float(), controls, self.size)
         return replace(appearance, warp=warp)
 
-    def quicken(self, dtype: torch.dtype) -> None:
-        """From now on frames are decoded in ``dtype``, channels last: for use, not for training."""
-        self.quick = QuickDecoder(self.decoder, dtype)
+    def quicken(self, dtype: torch.dtype, compiled: bool = False) -> None:
+        """From now on frames are decoded in ``dtype``, channels last, compiled if wanted: for use, not for
+        training.
+        """
+        quick = QuickDecoder(self.decoder, dtype)
+        self.quick = torch.compile(quick, dynamic=False) if compiled else quick
+
+    def replayable(self, appearance: Appearance) -> bool:
+        return not self.config.source_pixels or appearance.warp is not None
 
     def hold_edges(self, appearance: Appearance) -> Appearance:
         return replace(appearance, held=True)

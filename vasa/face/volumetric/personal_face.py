@@ -101,6 +101,14 @@ class PersonalFace(DelegatedFace):
         still = self.person.frames[int(self.person.portrait)][None].float() / 127.5 - 1
         return replace(appearance, held=resized(still, appearance.pixels.side))
 
+    def ready(self, appearance: Any) -> Any:
+        if not isinstance(appearance, PersonAppearance):
+            return self.space.ready(appearance)
+        return replace(appearance, plain=self.space.ready(appearance.plain))
+
+    def replayable(self, appearance: Any) -> bool:
+        return not isinstance(appearance, PersonAppearance) and self.space.replayable(appearance)
+
     def motion(self, images: Tensor) -> Tensor:
         """As the person's own encoders see it."""
         return self.person.read(resized(images, self.size))

@@ -332,8 +332,10 @@ def _surroundings(grid: Tensor, rays: Tensor, source_pose: Tensor, target_pose: 
     """Source positions (B, N, 2) of what is not head: a still background, and a torso, flat, that moves with
     the head but hardly turns.
     """
-    (source_turn, source_place), (target_turn, target_place) = torso(source_pose), torso(target_pose)
-    pivot = rays.new_tensor(NECK_PIVOT)
+    pivot, turn = rays.new_tensor(NECK_PIVOT), rays.new_tensor(TORSO_TURN)
+    (source_turn, source_place), (target_turn, target_place) = (
+        torso(pose, pivot, turn) for pose in (source_pose, target_pose)
+    )
     camera = rays.new_tensor([0.0, 0.0, CAMERA_DISTANCE])
     origin = (camera - target_place)[:, None] @ target_turn + pivot
     direction = rays[None] @ target_turn
@@ -345,9 +347,10 @@ def _surroundings(grid: Tensor, rays: Tensor, source_pose: Tensor, target_pose: 
     return grid[None] + is_torso * (carried - grid[None])
 
 
-def torso(pose: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotation (B, 3, 3) of the torso and the camera-frame place (B, 3) of the neck's pivot."""
-    pivot = pose.new_tensor(NECK_PIVOT)
-    turn = rotation_matrix(pose[:, :3] * pose.new_tensor(TORSO_TURN))
+def torso(pose: Tensor, pivot: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotation (B, 3, 3) of the torso and the camera-frame place (B, 3) of the neck's pivot. pivot, share:
+    NECK_PIVOT and TORSO_TURN on the device.
+    """
+    turn = rotation_matrix(pose[:, :3] * share)
     carried = TORSO_FOLLOW * (rotation_matrix(pose[:, :3]) @ pivot) + (1 - TORSO_FOLLOW) * (turn @ pivot)
     return turn, head_centre(pose) + carried

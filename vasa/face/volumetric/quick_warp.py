@@ -16,7 +16,7 @@ from torch import Tensor
 from vasa.face.volumetric import expression as ex
 from vasa.face.volumetric import pixels as px
 from vasa.face.volumetric.shape import FaceShape
-from vasa.face.volumetric.tables import CENTRE, HALF, LID_CONTROLS, FaceTables, on_plane
+from vasa.face.volumetric.tables import CENTRE, HALF, LID_CONTROLS, FaceTables
 from vasa.geometry import (
     CAMERA_DISTANCE,
     CAMERA_ZOOM,
@@ -29,6 +29,8 @@ from vasa.nn.warp import enlarge, sample_image
 from vasa.records import CONTROL_INDEX
 
 UNDO_STEPS = 4
+EYE_REACH = 2.2
+"""Half widths of an eye from its middle within which lids and eyes change something."""
 FOCAL = CAMERA_ZOOM * CAMERA_DISTANCE
 MOUTH = ("jaw", "lip_width", "lip_pucker", "lip_press", "smile")
 MOUTH_CONTROLS = [CONTROL_INDEX[name] for name in MOUTH]
@@ -58,13 +60,16 @@ class QuickWarp:
         self.to_table = pose.new_tensor([1 / HALF[0], 1 / HALF[1], 1.0])
         self.table_origin = pose.new_tensor([*CENTRE, 0.0])
         self.turn, self.place = rotation_matrix(pose[0, :3]), head_centre(pose)[0]
-        self.torso = px.torso(pose)
-        self.pivot = pose.new_tensor(px.NECK_PIVOT)
+        self.pivot, self.torso_turn = pose.new_tensor(px.NECK_PIVOT), pose.new_tensor(px.TORSO_TURN)
+        self.torso = px.torso(pose, self.pivot, self.torso_turn)
         self.eyes = {
             name: pose.new_tensor(tables.numbers[name]).view(1, 2, 1, 1)
             for name in ("eye_x", "eye_y", "eye_w", "eye_up", "eye_low", "brow_y")
         }
         self.own_lids = tables.controls[:, LID_CONTROLS]  # (1, 2, 2)
+        self.gaze_controls = torch.tensor(
+            [CONTROL_INDEX["gaze_yaw"], CONTROL_INDEX["gaze_pitch"]], device=pose.device
+        )
         self.own_gaze = self._gaze(tables.controls)
         self.mouth_controls = torch.tensor(MOUTH_CONTROLS, device=pose.device)
         self.eye_controls = torch.tensor(EYE_CONTROLS, device=pose.device)
@@ -81,7 +86,7 @@ class QuickWarp:
         moved = self._transfer(points, controls)
         front = torch.sigmoid((depth_z - 0.15) / 0.08) * torch.sigmoid((1.0 - outside) / 0.04)
         head = torch.sigmoid((1.22 - outside) * 8.0)[:, None]
-        plane = on_plane(points)
+        plane = self._on_plane(points)
         source = plane + (moved.points - plane) * front[:, None]
         lift = self._front(source) - self._front(plane)
         lift = lift + self._height(self._on_table(source)) - self._height(points)
@@ -137,6 +142,9 @@ class QuickWarp:
         inside = 1 - (x / width).square() - ((y - px.HEAD_OFFSET_Y) / px.HEAD_RADII[1]).square()
         return px.HEAD_RADII[2] * inside.clamp(min=1e-6).sqrt()
 
+    def _on_plane(self, points: Tensor) -> Tensor:
+        return points / self.to_table[:2].view(1, 2, 1, 1) + self.table_origin[:2].view(1, 2, 1, 1)
+
     def _on_table(self, plane: Tensor) -> Tensor:
         return (plane - self.table_origin[:2].view(1, 2, 1, 1)) * self.to_table[:2].view(1, 2, 1, 1)
 
@@ -151,7 +159,7 @@ class QuickWarp:
         """Where what is not head lies in the source (B, 2, H, W): see pixels.surroundings. All of it is
         linear in the ray once multiplied by the ray's own z in the torso's frame.
         """
-        turn, place = px.torso(pose)
+        turn, place = px.torso(pose, self.pivot, self.torso_turn)
         origin = ((self.camera - place)[:, None] @ turn)[:, 0] + self.pivot  # (B, 3)
         towards = turn.transpose(1, 2)  # rows: x, y, z of a ray's direction
         down = towards[:, 2:]  # (B, 1, 3)
@@ -173,7 +181,7 @@ class QuickWarp:
     def _transfer(self, points: Tensor, controls: Tensor) -> px.Expression:
         """Undoes the target's expression at table coordinates (B, 2, H, W) and applies the portrait's."""
         up, low, motion_up, motion_low, top, bottom = self._layers(points, controls)
-        mouth = self._mouth(on_plane(points), up, low, motion_up, motion_low, top, bottom)
+        mouth = self._mouth(self._on_plane(points), up, low, motion_up, motion_low, top, bottom)
         change = controls - self.tables.controls
         lips = mouth.free * _activity(change[:, self.mouth_controls])[:, None, None]
         return self._eyes(mouth, controls, change, lips)
@@ -197,8 +205,8 @@ class QuickWarp:
         found = torch.cat([up - coarse, low - coarse, own_up, own_low], 1).view(batch, 10, half, half)
         found = enlarge(found, self.size, self.size)
         return (
-            on_plane(points + found[:, :2]),
-            on_plane(points + found[:, 2:4]),
+            self._on_plane(points + found[:, :2]),
+            self._on_plane(points + found[:, 2:4]),
             found[:, 4:6],
             found[:, 8:10],
             found[:, 6],
@@ -240,7 +248,7 @@ class QuickWarp:
 
     def _gaze(self, controls: Tensor) -> Tensor:
         """Position (B, eye, 2) of the irises relative to their eyes' middles."""
-        gaze = torch.sin(controls[:, [CONTROL_INDEX["gaze_yaw"], CONTROL_INDEX["gaze_pitch"]]])
+        gaze = torch.sin(controls[:, self.gaze_controls])
         return gaze[:, None] * (ex.EYEBALL_RADIUS * self.eyes["eye_w"].view(1, 2, 1))
 
     def _lid_lines(self, arch: tuple[Tensor, Tensor], lids: Tensor) -> tuple[Tensor, Tensor]:
@@ -258,9 +266,45 @@ class QuickWarp:
         return top, low
 
     def _eyes(self, mouth: _Mouth, controls: Tensor, change: Tensor, lips: Tensor) -> px.Expression:
-        """See expression.lid_map; both eyes at once (B, 2, H, W): they never share a pixel."""
+        """What lids and eyes do where they are. On a CPU only the rectangle around them is gone through."""
+        rows = columns = slice(0, self.size)
+        if controls.device.type == "cpu":
+            rows, columns = self._rectangle(mouth)
+        x, y = mouth.x[:, rows, columns], mouth.y[:, rows, columns]
+        to_x, to_y, *seen, lids = self._lids(x, y, controls, change)
+        points = torch.stack([mouth.x + mouth.motion_x, mouth.y + mouth.motion_y], 1)
+        points[:, 0, rows, columns] += to_x
+        points[:, 1, rows, columns] += to_y
+        maps = [torch.zeros_like(lips) for _ in seen]
+        for whole, part in zip(maps, seen, strict=True):
+            whole[:, rows, columns] = part
+        lips[:, rows, columns] = torch.maximum(lips[:, rows, columns], lids)
+        return px.Expression(points, mouth.inside, mouth.new, mouth.above, *maps, lips)
+
+    def _rectangle(self, mouth: _Mouth) -> tuple[slice, slice]:
+        """Rows and columns in which both eyes of all frames are, with what moves with them; empty where none is
+        in sight. Numbers are read from the device.
+        """
+        eye_x, eye_y, width, brow = (
+            [float(value) for value in self.number[name]]  # type: ignore[union-attr]  # these are pairs
+            for name in ("eye_x", "eye_y", "eye_w", "brow_y")
+        )
+        reach = EYE_REACH * max(width)
+        across = (mouth.x > min(eye_x) - reach) & (mouth.x < max(eye_x) + reach)
+        near = across & (mouth.y > min(eye_y) - reach) & (mouth.y < max(*brow, max(eye_y) + reach))
+        spans = []
+        for line in (near.any(2).any(0), near.any(1).any(0)):
+            found = torch.nonzero(line)[:, 0]
+            spans.append(slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 0))
+        return spans[0], spans[1]
+
+    def _lids(self, x: Tensor, y: Tensor, controls: Tensor, change: Tensor) -> tuple[Tensor, ...]:
+        """See expression.lid_map; both eyes at once (B, 2, h, w), as they never share a pixel. Neutral points
+        x, y (B, h, w) -> by how much these move, how far they are in an eye's opening, how much of it is new,
+        iris, and what may be synthesised.
+        """
         eyes, unit = self.eyes, self._one("unit")
-        x, y = mouth.x[:, None], mouth.y[:, None]
+        x, y = x[:, None], y[:, None]
         k = (x - eyes["eye_x"]) / eyes["eye_w"]
         room = (1 - k.square()).clamp(min=0)
         log_arch = room.clamp(min=1e-4).log()
@@ -292,19 +336,7 @@ class QuickWarp:
         iris = torch.sigmoid((0.42 * eyes["eye_w"] - distance) / 0.02) * opening
         away = torch.hypot(k / px.EYE_REGION[0], (y - eyes["eye_y"]) / (eyes["eye_w"] * px.EYE_REGION[1]))
         lids = torch.sigmoid((1 - away) / 0.08) * _activity(change[:, self.eye_controls])[..., None, None]
-        points = torch.stack(
-            [mouth.x + to_x.sum(1) + mouth.motion_x, mouth.y + (to_y - y).sum(1) + mouth.motion_y], 1
-        )
-        return px.Expression(
-            points,
-            mouth.inside,
-            mouth.new,
-            mouth.above,
-            opening.sum(1),
-            covered.sum(1),
-            iris.sum(1),
-            torch.maximum(lips, lids.amax(1)),
-        )
+        return to_x.sum(1), (to_y - y).sum(1), opening.sum(1), covered.sum(1), iris.sum(1), lids.amax(1)
 
 
 class _Mouth(NamedTuple):

@@ -1,0 +1,32 @@
+"""How frames are computed: options that change what a video costs, and its grey levels by one or two.
+Torch-free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PRECISIONS = ("auto", "fp32", "bf16")
+LAYOUTS = ("auto", "nchw", "channels_last")
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """precision: fp32, bf16 or auto, which is bf16 for pictures where the device computes it natively.
+    layout: order of the decoder's numbers in memory; auto: channels_last. overlap: motion, frames and their
+    encoding are made beside each other. compile: the decoder is compiled by torch.compile. graphs: on CUDA a
+    batch of frames is replayed as one CUDA graph.
+    """
+
+    precision: str = "auto"
+    layout: str = "auto"
+    overlap: bool = True
+    compile: bool = False
+    graphs: bool = True
+
+    def __post_init__(self) -> None:
+        for name, choices in (("precision", PRECISIONS), ("layout", LAYOUTS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted one of {', '.join(choices)}.")
+        if self.compile and self.layout == "nchw":
+            raise ValueError("compile=true compiles the decoder of layout=channels_last; leave layout out.")
