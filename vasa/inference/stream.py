@@ -248,10 +248,10 @@ class LiveTalk:
             while (hop := self._taken_from(self._hops)) is not None:
                 self._sound_was_late(hop, number)
                 sounds, place = hop.sound.reshape(-1, SAMPLES_PER_FRAME), 0
-                for count in self._parts(number) if self._pace else [len(hop.motion)]:
+                counts = iter(self._parts(number) if self._pace else ())
+                while place < len(hop.motion):  # the last may be longer than others
+                    count = next(counts, self._plan.hop)
                     motion, sound = hop.motion[place : place + count], sounds[place : place + count]
-                    if not len(motion):
-                        break
                     frames = self._in_time(motion, number)
                     if not self._put(
                         self._pieces, _Piece(number, frames, sound, hop.there_at, begins=place == 0)
