@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from vasa.benchmark.cost import ready_face
 from vasa.face.config import FaceConfig
 
+_Result = TypeVar("_Result")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -47,6 +48,18 @@ def seconds_of(call: Callable[[], Any]) -> tuple[Any, Seconds]:
     result = call()
     after = resource.getrusage(resource.RUSAGE_SELF)
     return result, Seconds(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime)
+
+
+def all_seconds_of(call: Callable[[], _Result]) -> tuple[_Result, float]:
+    """What a call returns, and the processor time that this process and those that it waited for, such as a
+    video's encoder, spent on it.
+    """
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    before = [resource.getrusage(who) for who in whose]
+    result = call()
+    after = [resource.getrusage(who) for who in whose]
+    pairs = zip(before, after, strict=True)
+    return result, sum(b.ru_utime - a.ru_utime + b.ru_stime - a.ru_stime for a, b in pairs)
 
 
 def _middle(times: list[Seconds]) -> Seconds:
