@@ -4,18 +4,24 @@
         for done, item in enumerate(work, 1):
             shown(done)
 
-Where nobody looks (a pipe, a file, a job of a cluster) nothing is written. What must be kept of a long run
-is logged by whoever does it.
+    for clip in counted("clips", clips): ...  # the same
+
+Where nobody looks (a pipe, a file, a job of a cluster) nothing is written, and of several processes only the
+first writes. What must be kept of a long run is logged by whoever does it.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
 import time
-from typing import Self, TextIO
+from collections.abc import Iterable, Iterator, Sized
+from typing import Self, TextIO, TypeVar
 
 EVERY_S = 0.2
 """Between two showings: often enough to the eye, too seldom to cost anything."""
+_Item = TypeVar("_Item")
 
 
 class Progress:
@@ -24,7 +30,7 @@ class Progress:
     def __init__(self, what: str, total: int | None = None, stream: TextIO | None = None) -> None:
         self._what, self._total = what, total
         self._stream = sys.stderr if stream is None else stream
-        self._is_seen = self._stream.isatty()
+        self._is_seen = self._stream.isatty() and _is_first()
         self._begun, self._shown, self._width = time.monotonic(), 0.0, 0
 
     def __enter__(self) -> Self:
@@ -62,6 +68,21 @@ class Progress:
         self._stream.write("\r" + text.ljust(self._width))
         self._stream.flush()
         self._width = len(text)
+
+
+def counted(what: str, items: Iterable[_Item], total: int | None = None) -> Iterator[_Item]:
+    """The items, and meanwhile how many of them are done. total: None asks them, if they know."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with Progress(what, total) as shown:
+        for done, item in enumerate(items, 1):
+            yield item
+            shown(done)
+
+
+def _is_first() -> bool:
+    """Whether this is the first of those that do the same: no child's process, no later one of torchrun's."""
+    return multiprocessing.parent_process() is None and os.environ.get("RANK", "0") == "0"
 
 
 def duration(seconds: float) -> str:

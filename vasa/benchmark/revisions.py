@@ -9,7 +9,6 @@ each tree.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,12 +26,12 @@ from vasa.benchmark.config import BenchmarkAllRun
 from vasa.benchmark.everything import context, heading, write
 from vasa.benchmark.everything_table import table
 from vasa.benchmark.paired import NOTE, Ratio, ratio_of
+from vasa.benchmark.startup import ROOT, fresh_environment
 from vasa.checkpoint import atomic_path
 from vasa.inference.demo import demo_portrait, demo_speech
 from vasa.progress import Progress
 from vasa.records import AUDIO_HZ
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 VIDEOS = 3
 """That a process makes for one measurement, whose median counts, after one that is not counted."""
 MEASURES = {
@@ -87,14 +86,16 @@ def race(measure: Callable[[int], dict[str, Any]], rounds: int, commit: str, thi
     other, so that a machine that grows slower is unfair to neither.
     """
     found = Comparison(commit, this)
-    with Progress("processes", 2 * rounds) as shown:
-        for number in range(rounds):
+    with Progress("processes", 2 * (rounds + 1)) as shown:
+        for number in range(rounds + 1):
             for turn, place in enumerate((0, 1) if number % 2 == 0 else (1, 0)):
                 one = measure(place)
+                shown(2 * number + turn + 1)
+                if number == 0:  # fills the caches of the disk and of compiled modules
+                    continue
                 found.frames = one["frames"]
                 for name, seconds in _medians(one).items():
                     found.seconds[name][place].append(seconds)
-                shown(2 * number + turn + 1)
     return found
 
 
@@ -173,7 +174,7 @@ def _measured(tree: Path, options: dict[str, Any], folder: Path) -> dict[str, An
     program = Path(__file__).with_name("contestant.py")
     # -P: modules beside the program, which are of another tree, are not found by their short names
     command = [sys.executable, "-P", str(program), json.dumps(options), str(VIDEOS), str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    environment = fresh_environment(tree, folder / "bytecode")
     done = subprocess.run(command, capture_output=True, text=True, cwd=tree, env=environment)
     last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
     if done.returncode:

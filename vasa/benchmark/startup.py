@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,13 @@ def measure_startup(checkpoint: Path, device: str, size: int, rounds: int) -> li
     calls = {BARE: ["-c", "pass"], HELP: [str(ROOT / "scripts" / "infer.py"), "--help"], FIRST: module}
     seconds: dict[str, list[float]] = {what: [] for what in calls}
     told: list[dict[str, float]] = []
-    with Progress("starts", (rounds + 1) * len(calls)) as shown:
+    shown = Progress("starts", (rounds + 1) * len(calls))
+    with tempfile.TemporaryDirectory(prefix="vasa-startup-") as folder, shown:
+        environment = fresh_environment(ROOT, Path(folder))
         for turn in range(rounds + 1):
             for place, (what, arguments) in enumerate(calls.items()):
-                taken, said = _run(arguments)
-                if turn:  # the first only fills the disk's cache
+                taken, said = _run(arguments, environment)
+                if turn:  # the first only fills the caches of the disk and of compiled modules
                     seconds[what].append(taken)
                     told += [json.loads(said)] if what == FIRST else []
                 shown(turn * len(calls) + place + 1)
@@ -59,9 +62,16 @@ def _start(what: str, taken: list[float], bare: list[float], until: dict[str, fl
     return Start(what, median(taken), over, times, until)
 
 
-def _run(arguments: list[str]) -> tuple[float, str]:
+def fresh_environment(tree: Path, bytecode: Path) -> dict[str, str]:
+    """Of a process that imports ``vasa`` from a tree. Compiled modules are kept in a folder of their own, as
+    an installation keeps them, whatever this process was told about writing them.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(tree), "PYTHONPYCACHEPREFIX": str(bytecode)}
+
+
+def _run(arguments: list[str], environment: dict[str, str]) -> tuple[float, str]:
     """Seconds that a Python took, and what it said."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment

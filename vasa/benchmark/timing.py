@@ -18,6 +18,7 @@ import torch
 
 from vasa.benchmark.cost import ready_face
 from vasa.face.config import FaceConfig
+from vasa.progress import counted
 
 _Result = TypeVar("_Result")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -80,7 +81,7 @@ def cpu_times(configs: Mapping[str, FaceConfig], rounds: int) -> dict[str, dict[
             found[name] = {"source_fp32": taken}
             frames[name] = partial(face.render, appearance, face.own_motion(appearance))
         times: dict[tuple[str, str], list[Seconds]] = {}
-        for turn in range(rounds + 1):
+        for turn in counted("rounds", range(rounds + 1)):
             for name, frame in frames.items():
                 for precision, dtype in PRECISIONS.items():
                     with torch.autocast("cpu", dtype, enabled=precision != "fp32"):
