@@ -23,6 +23,8 @@ TALK_NOTE = (
     "frames made, not shown again, a second. Memory: of the process, after two seconds of frames and at "
     "the end."
 )
+WAITED = ("wait", "total")
+"""Of a talk without a pace these tell how much sound was pushed at once, nothing else."""
 START_NOTE = (
     "Fresh processes in turns, medians, seconds of the wall; more than bare Python in the same rounds. "
     "Until: when the steps to a first frame were done."
@@ -70,7 +72,8 @@ def talk_table(talks: Sequence[Talk]) -> str:
     rows = []
     for talk in talks:
         found = talk.statistics
-        times = [talk.parts.get(part) for part in parts]
+        told = {name: both for name, both in talk.parts.items() if talk.pace or name not in WAITED}
+        times = [told.get(part) for part in parts]
         rows.append(
             [
                 str(talk.size),
