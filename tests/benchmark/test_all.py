@@ -87,6 +87,16 @@ def test_the_ways_begin_with_the_plain_one_and_none_is_measured_twice() -> None:
     assert len({variant.name for variant in VARIANTS}) == len(VARIANTS)
 
 
+@pytest.mark.gpu
+def test_a_gpu_measures_every_way_it_has(script: Any, checkpoint: Path, tmp_path: Path) -> None:
+    words = ["parts=end,stream", "sizes=64", "batches=2", "rounds=2", "clip_seconds=0.4", "seconds=0.4"]
+    script(["all", *words, "fast=false", "device=cuda", f"checkpoint={checkpoint}", f"output={tmp_path}"])
+    found = json.loads((tmp_path / "all.json").read_text())
+    assert found["context"]["gpu"] and len(found["stream"]) == 2
+    assert [case["variant"] for case in found["end"]] == [way.name for way in chosen([], "cuda")]
+    assert all(case["psnr_db"] is None or case["psnr_db"] > 30 for case in found["end"])
+
+
 def test_pictures_are_compared_in_decibels() -> None:
     frames = np.full((2, 4, 4, 3), 100, np.uint8)
     assert psnr_db(frames, frames) is None

@@ -37,8 +37,8 @@ def ratio_of(first: Sequence[float], second: Sequence[float]) -> Ratio:
     """Of what was measured in the same rounds, first over second.
 
     A bootstrap of few values is too narrow, so its percentiles are those that Student's t wants. Source:
-    Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69 (2015), section
-    5.2, "expanded percentile interval". Raises: ValueError where there are not two rounds of both.
+    Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69 (2015), "expanded
+    percentile interval". Raises: ValueError where there are not two rounds of both.
     """
     from scipy.stats import t as student
 

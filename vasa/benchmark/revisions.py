@@ -131,7 +131,8 @@ def worktree(commit: str, folder: Path) -> Iterator[Path]:
             raise OSError(f"git cannot check out {commit}: {done.stderr.strip().splitlines()[-1]}")
         yield folder
     finally:
-        _git("worktree", "remove", "--force", str(folder))
+        # twice: git locks a worktree while it is being made, and may have been stopped in that
+        _git("worktree", "remove", "--force", "--force", str(folder))
 
 
 def _git(*words: str) -> subprocess.CompletedProcess[str]:
