@@ -14,7 +14,7 @@ export VASA_VIDEO := $(value video)
 export VASA_OUT := $(value out)
 export VASA_CONSENT := $(value consent)
 
-.PHONY: help install demo infer app personalise test test-full lint gpu-test train-demo benchmark-demo table controls calibrate benchmark verify-joyvasa plan-training \
+.PHONY: help install demo infer app personalise test test-full lint gpu-test train-demo benchmark-demo table controls calibrate benchmark benchmark-all verify-joyvasa plan-training \
         overfit-face study-face
 
 help:
@@ -35,6 +35,8 @@ help:
 	@echo '                                     ARGS="i3d=FILE sync.weights=FILE" repeats it with real weights'
 	@echo 'make benchmark                       what a frame costs, beside other systems: outputs/benchmark;'
 	@echo '                                     ARGS="face=[default,paper]"'
+	@echo 'make benchmark-all                   files, live talks, frames, start-up, measured here; ARGS="vs=HEAD~1"'
+	@echo '                                     compares with a commit'
 	@echo 'make verify-joyvasa                  published weights of yours: hashes, a checkpoint, a trial and its video'
 	@echo 'make overfit-face                    8 people x 8 frames learned by heart: does training work at all?'
 	@echo 'make study-face                      learning without labels against learning with them, over three seeds'
@@ -135,6 +137,9 @@ controls: $(INSTALLED)
 
 benchmark: $(INSTALLED)
 	@set -f; $(PYTHON) scripts/benchmark.py $$VASA_ARGS
+
+benchmark-all: $(INSTALLED)
+	@set -f; $(PYTHON) scripts/benchmark.py all $$VASA_ARGS
 
 verify-joyvasa: $(INSTALLED)
 	@$(PYTHON) scripts/weights.py joyvasa action=bundle

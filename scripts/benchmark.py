@@ -1,15 +1,17 @@
-"""What frames and data cost: ``python scripts/benchmark.py face=[fast,default]``, ``data`` or ``keypoints``.
+"""What it costs: ``python scripts/benchmark.py face=[fast,default]``, ``all``, ``data`` or ``keypoints``.
 
+``all`` measures videos end to end, live talks, frames, keypoint systems and start-up; ``all vs=COMMIT``
+compares this tree's speed with a commit's.
 ``face`` (default) counts and times the named files of configs/face, on one CPU thread and, where there is
 one, on a CUDA device. ``data`` preprocesses recordings (``root=VIDEOS``: yours), then reads them as training
-does. ``keypoints`` times LivePortrait's renderer and JoyVASA's denoiser. All write .json and .md into
-``output``.
+does. ``keypoints`` times LivePortrait's renderer and JoyVASA's denoiser. Every one writes .json and
+.md into ``output``.
 """
 
 import sys
 from collections.abc import Sequence
 
-from vasa.benchmark.config import BenchmarkDataRun, BenchmarkKeypointsRun, BenchmarkRun
+from vasa.benchmark.config import BenchmarkAllRun, BenchmarkDataRun, BenchmarkKeypointsRun, BenchmarkRun
 from vasa.config import load, main
 
 
@@ -19,6 +21,14 @@ def face(cfg: BenchmarkRun) -> None:
 
     configs = {name: load("train_face", [f"face={name}"]).face for name in cfg.faces}
     sys.stdout.write(markdown(measure(cfg, configs)))
+
+
+@main("benchmark_all")
+def everything(cfg: BenchmarkAllRun) -> None:
+    from vasa.benchmark.everything import benchmark_all
+    from vasa.benchmark.revisions import benchmark_revisions
+
+    sys.stdout.write(benchmark_all(cfg, load) if cfg.vs is None else benchmark_revisions(cfg))
 
 
 @main("benchmark_data")
@@ -37,7 +47,7 @@ def keypoints(cfg: BenchmarkKeypointsRun) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    doors = {"face": face, "data": data, "keypoints": keypoints}
+    doors = {"face": face, "all": everything, "data": data, "keypoints": keypoints}
     door = doors.get(given[0]) if given else None
     door(given[1:]) if door else face(given)
 

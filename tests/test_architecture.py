@@ -23,6 +23,7 @@ BASE = {
     "checkpoint",
     "device",
     "sentence",
+    "progress",
     "workers",
     "supervised",
     "safe_pickle",
@@ -56,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "options": set(),
 }
-TORCH_FREE = {"vasa.config", "vasa.options", "vasa.sentence"}
+TORCH_FREE = {"vasa.config", "vasa.options", "vasa.progress", "vasa.sentence"}
 
 
 def name_of(path: Path) -> str:

@@ -7,33 +7,38 @@ from pathlib import Path
 
 import pytest
 
-from vasa.config import ROOT, UsageError, load
+from vasa.config import DOORS, ROOT, UsageError, load
 
 DOCUMENTS = [
     *(ROOT / name for name in ("Makefile", "README.md", "data/README.md", "checkpoints/README.md")),
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("app", "controls", "editing", "inference", "motion", "personalise")
+        for name in ("app", "benchmark", "controls", "editing", "inference", "motion", "personalise")
     ),
     *sorted((ROOT / "scripts").glob("*.py")),
     *sorted((ROOT / "configs").rglob("*.yaml")),
 ]
 EXPERIMENTS = ROOT / "configs" / "experiment" / "train_face"
-COMMAND = re.compile(r"scripts/(\w+)\.py((?: +[\w.]+=[^\s`'\"]+)*)")
+DOOR_WORDS = [words.split(".py ")[1] for words in DOORS.values()]
+COMMAND = re.compile(rf"scripts/(\w+)\.py((?: (?:{'|'.join(DOOR_WORDS)})\b(?!=))?)((?: +[\w.]+=[^\s`'\"]+)*)")
 
 
 def commands() -> list[tuple[str, str, tuple[str, ...]]]:
-    """Each command that a document names: (document, script, arguments)."""
+    """Each command that a document names: (document, run, arguments)."""
     return [
-        (str(path.relative_to(ROOT)), name, tuple(word.rstrip(".,;:") for word in arguments.split()))
+        (
+            str(path.relative_to(ROOT)),
+            "_".join([name, *door.split()]),
+            tuple(word.rstrip(".,;:") for word in arguments.split()),
+        )
         for path in DOCUMENTS
-        for name, arguments in COMMAND.findall(path.read_text(encoding="utf-8"))
+        for name, door, arguments in COMMAND.findall(path.read_text(encoding="utf-8"))
     ]
 
 
 @pytest.mark.parametrize(("document", "name", "arguments"), sorted(set(commands())))
 def test_every_documented_command_is_understood(document: str, name: str, arguments: tuple[str, ...]) -> None:
-    assert (ROOT / "scripts" / f"{name}.py").is_file()
+    assert (ROOT / "scripts" / DOORS.get(name, f"{name}.py").split()[0]).is_file()
     try:
         load(name, arguments)
     except UsageError as error:  # a script that is named alone, or whose arguments a variable holds
@@ -43,7 +48,7 @@ def test_every_documented_command_is_understood(document: str, name: str, argume
 def test_the_demo_is_trained_on_files_that_an_earlier_step_writes() -> None:
     """Each file that a command of `make train-demo` reads is written by one before it."""
     recipe = (ROOT / "Makefile").read_text().split("\ntrain-demo:")[1].split("\n\n")[0]
-    steps = [(name, load(name, arguments.split())) for name, arguments in COMMAND.findall(recipe)]
+    steps = [(name, load(name, arguments.split())) for name, _, arguments in COMMAND.findall(recipe)]
     reads = {
         "train_face": ["init", "init_pose"],
         "encode_motion": ["face"],
@@ -73,5 +78,6 @@ def test_every_named_target_of_make_exists() -> None:
 
 def test_documents_are_found_and_a_wrong_option_would_be_noticed() -> None:
     assert len(commands()) > 20
+    assert ("docs/benchmark.md", "benchmark_all", ("vs=HEAD",)) in commands(), "a word is another run"
     with pytest.raises(UsageError):
         load("train_face", ["experiment=demo_eyes"])

@@ -31,7 +31,13 @@ from pathlib import Path
 from typing import Any
 
 from vasa.app.config import AppRun
-from vasa.benchmark.config import BenchmarkDataRun, BenchmarkKeypointsRun, BenchmarkRun, PlanTrainingRun
+from vasa.benchmark.config import (
+    BenchmarkAllRun,
+    BenchmarkDataRun,
+    BenchmarkKeypointsRun,
+    BenchmarkRun,
+    PlanTrainingRun,
+)
 from vasa.data.synthetic.config import PreviewRun
 from vasa.inference.config import (
     BundleRun,
@@ -67,6 +73,7 @@ RUNS: dict[str, type] = {
     "train_judges": TrainJudgesRun,
     "benchmark_demo": BenchmarkDemoRun,
     "benchmark": BenchmarkRun,
+    "benchmark_all": BenchmarkAllRun,
     "benchmark_data": BenchmarkDataRun,
     "benchmark_keypoints": BenchmarkKeypointsRun,
     "plan_training": PlanTrainingRun,
@@ -89,6 +96,7 @@ RUNS: dict[str, type] = {
     "weights_system": PublishedRun,
 }
 DOORS = {
+    "benchmark_all": "benchmark.py all",
     "benchmark_data": "benchmark.py data",
     "benchmark_keypoints": "benchmark.py keypoints",
     "weights_system": "weights.py joyvasa",

@@ -10,6 +10,8 @@ from vasa.preprocess.config import SegmentConfig
 from vasa.preprocess.signals_config import SignalsConfig, SyncOffsetConfig
 from vasa.pretrained.config import DetectorConfig, MatteConfig
 
+ALL_PARTS = ("end", "stream", "faces", "keypoints", "startup")
+
 
 def _names(option: str, text: str, folder: str) -> list[str]:
     """``[a,b]`` or ``a,b`` -> the names."""
@@ -53,6 +55,72 @@ class BenchmarkKeypointsRun:
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise ValueError(f"rounds is {self.rounds}; wanted at least 1.")
+
+
+@dataclass(kw_only=True, slots=True)
+class BenchmarkAllRun:
+    """What everything takes, from start-up to a finished video and a live talk; or, with vs, how this tree
+    compares with another commit.
+    """
+
+    # with commas: end (files, end to end), stream, faces (what a frame costs), keypoints, startup
+    parts: str = "end,stream,faces,keypoints,startup"
+    # a commit, branch or tag: the same videos are made by its code and by this tree's, in turns, in place of
+    # the parts
+    vs: str | None = None
+    output: Path = Path("outputs/benchmark")  # folder of all.json and all.md; with vs of vs.json and vs.md
+    checkpoint: Path = Path("checkpoints/demo")
+    image: Path | None = None  # portrait of the videos and talks; None: a synthetic one
+    device: str = "auto"  # auto, cpu, cuda or mps
+    threads: int = 1  # CPU threads of torch
+    fast: bool | None = None  # the motion model's student; null: as infer.py and stream.py have it
+    sizes: str = "128,256,512"  # px of videos and talks, with commas; vs takes the first
+    batches: str = "1,8"  # frames rendered at once, with commas; talks render one; vs takes the last
+    # ways of computing a video (vasa/benchmark/variants.py), with commas; empty: those of the device
+    variants: str = ""
+    rounds: int = 6  # in turns, of everything that is compared
+    clip_seconds: float = 4.0  # of synthetic speech in a video
+    seconds: float = 10.0  # of a live talk
+    face: str = "demo,fast,default,paper"  # names of configs/face, of which a frame is counted and timed
+    narrow: int = 1  # divides the widths of the keypoint networks; published ones have 1
+
+    def __post_init__(self) -> None:
+        unknown = set(self.chosen_parts) - set(ALL_PARTS)
+        if unknown or not self.chosen_parts:
+            raise ValueError(f"parts is {self.parts!r}; wanted some of {', '.join(ALL_PARTS)}, with commas.")
+        for name, numbers in (("sizes", self.sizes), ("batches", self.batches)):
+            if not all(number.strip().isdigit() and int(number) for number in numbers.split(",")):
+                raise ValueError(f"{name} is {numbers!r}; wanted numbers from 1, with commas.")
+        if self.rounds < 2 or min(self.threads, self.narrow) < 1:
+            raise ValueError(
+                f"rounds is {self.rounds}, threads {self.threads}, narrow {self.narrow}; wanted at least 2, "
+                "1 and 1."
+            )
+        if not 0.04 <= self.clip_seconds <= 3600 or not 0.2 <= self.seconds <= 3600:
+            raise ValueError(
+                f"clip_seconds is {self.clip_seconds:g} and seconds {self.seconds:g}; wanted 0.04 to 3600, "
+                "and 0.2 to 3600."
+            )
+
+    @property
+    def chosen_parts(self) -> list[str]:
+        return [part.strip() for part in self.parts.split(",") if part.strip()]
+
+    @property
+    def sizes_px(self) -> list[int]:
+        return [int(size) for size in self.sizes.split(",")]
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        return [int(batch) for batch in self.batches.split(",")]
+
+    @property
+    def chosen_variants(self) -> list[str]:
+        return [name.strip() for name in self.variants.split(",") if name.strip()]
+
+    @property
+    def faces(self) -> list[str]:
+        return _names("face", self.face, "face")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -32,6 +32,7 @@ from vasa.preprocess.input_maker import InputMaker
 from vasa.preprocess.shard_work import finish, hold_settings, plan_shards
 from vasa.preprocess.sources import find_inputs
 from vasa.preprocess.step_times import FACES, MASKS, OFFSET, SIGNALS
+from vasa.progress import counted
 from vasa.records import AUDIO_HZ, VIDEO_FPS
 from vasa.video import VideoWriter
 
@@ -112,7 +113,7 @@ def record_heads(folder: Path, px: int, seconds: float) -> None:
     clips, rng = SyntheticClips("test", config), np.random.default_rng(0)
     work = folder.with_name(f"{folder.name}.making")
     shutil.rmtree(work, ignore_errors=True)
-    for number in range(max(2, round(seconds / SECONDS))):
+    for number in counted(f"recordings of {px} px", range(max(2, round(seconds / SECONDS)))):
         clip = clips[number % PEOPLE]
         assert clip.frames is not None
         frames, count = clip.frames, SECONDS * VIDEO_FPS
@@ -162,7 +163,7 @@ def measure_folder(run: BenchmarkDataRun, name: str, root: Path) -> tuple[DataRa
     hold_settings(out, {}, inputs)
     plan = plan_shards(out, inputs, made.inputs_per_shard, (0, 1), made.splits)
     rate, seconds = DataRate(name), Counter[str]()
-    for number, job in enumerate(plan.todo()):
+    for number, job in enumerate(counted(f"videos, {name}", plan.todo(), len(inputs))):
         done = maker(job)
         rate.clips += done.clips
         seconds.update(done.seconds)

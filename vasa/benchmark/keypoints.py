@@ -23,6 +23,7 @@ from vasa.face.keypoints.optimised import OptimisedGenerator, OptimisedWarping
 from vasa.motion.joyvasa import JoyvasaModel
 from vasa.motion.joyvasa_config import JoyvasaConfig
 from vasa.motion.joyvasa_folded import window_estimates
+from vasa.progress import counted
 
 PLAIN = "plain fp32"
 STEP = 25
@@ -99,7 +100,7 @@ def _step(estimates: Callable[[Tensor, int], Any], x_t: Tensor) -> Tensor:
 def _measured(part: str, calls: dict[str, Callable[[], Tensor]], rounds: int) -> list[KeypointCost]:
     results = {name: call() for name, call in calls.items()}  # warms up, too
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
+    for _ in counted(f"rounds of a {part}", range(rounds)):
         for name, call in calls.items():
             _, taken = seconds_of(call)
             times[name].append(taken.user + taken.system)

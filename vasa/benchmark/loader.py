@@ -18,6 +18,7 @@ import torch
 
 from vasa.benchmark.config import LoaderBenchmark
 from vasa.data.clip_pairs import ClipPairs
+from vasa.progress import counted
 from vasa.training.fetch import fetch
 
 PATIENCE_S = 600
@@ -38,8 +39,9 @@ def measure_loader(config: LoaderBenchmark) -> list[LoaderRate]:
     """Both kinds at each number of workers. Raises: what ``ClipPairs.prepare`` does."""
     pairs = ClipPairs(config.clips)
     pairs.prepare()
-    threads = [_threads(config, pairs, workers) for workers in config.counts]
-    return [_processes(config, workers) for workers in config.counts] + threads
+    threads = [_threads(config, pairs, workers) for workers in counted("readers, threads", config.counts)]
+    readers = counted("readers, processes", config.counts)
+    return [_processes(config, workers) for workers in readers] + threads
 
 
 def _threads(config: LoaderBenchmark, pairs: ClipPairs, workers: int) -> LoaderRate:

@@ -14,6 +14,7 @@ from vasa.benchmark.config import PlanTrainingRun
 from vasa.benchmark.gpus import GPUS, parse
 from vasa.benchmark.training_cost import Stage, recipe_costs, step_cost
 from vasa.face.config import FaceConfig
+from vasa.progress import counted
 from vasa.records import VIDEO_FPS
 from vasa.training.face_config import TrainFaceRun
 
@@ -129,8 +130,9 @@ def _short(number: float) -> str:
 
 def table(recipes: Mapping[str, TrainFaceRun], faces: Mapping[str, FaceConfig], run: PlanTrainingRun) -> str:
     """The plans of several recipes and face spaces, by name, as text."""
-    plans = [recipe_plan(name, recipe, run) for name, recipe in recipes.items()]
-    return markdown([*plans, *(face_plan(name, config, run) for name, config in faces.items())], run)
+    plans = [recipe_plan(name, recipes[name], run) for name in counted("recipes", list(recipes))]
+    plans += [face_plan(name, faces[name], run) for name in counted("faces", list(faces))]
+    return markdown(plans, run)
 
 
 def markdown(plans: list[Plan], run: PlanTrainingRun) -> str:

@@ -17,6 +17,7 @@ from vasa.benchmark.gpu import gpu_figures
 from vasa.benchmark.timing import Seconds, cpu_times
 from vasa.checkpoint import atomic_path, plain, versions
 from vasa.face.config import FaceConfig
+from vasa.progress import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def measure(run: BenchmarkRun, configs: Mapping[str, FaceConfig]) -> dict[str, A
             "cpu_s": {key: asdict(value) for key, value in times.get(name, {}).items()},
             "gpu": gpu_figures(config, run.gpu_batch, run.gpu_seconds) if torch.cuda.is_available() else None,
         }
-        for name, config in configs.items()
+        for name, config in counted("configs counted", configs.items(), len(configs))
     }
     report = {"results": results, "peers": [asdict(peer) for peer in PEERS], "context": _context(run)}
     for name, text in (("face.json", json.dumps(report, indent=1) + "\n"), ("face.md", markdown(report))):

@@ -12,13 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from vasa.benchmark.cost import ready_face
 from vasa.face.config import FaceConfig
+from vasa.progress import counted
 
+_Result = TypeVar("_Result")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -49,6 +51,18 @@ def seconds_of(call: Callable[[], Any]) -> tuple[Any, Seconds]:
     return result, Seconds(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime)
 
 
+def all_seconds_of(call: Callable[[], _Result]) -> tuple[_Result, float]:
+    """What a call returns, and the processor time that this process and those that it waited for, such as a
+    video's encoder, spent on it.
+    """
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    before = [resource.getrusage(who) for who in whose]
+    result = call()
+    after = [resource.getrusage(who) for who in whose]
+    pairs = zip(before, after, strict=True)
+    return result, sum(b.ru_utime - a.ru_utime + b.ru_stime - a.ru_stime for a, b in pairs)
+
+
 def _middle(times: list[Seconds]) -> Seconds:
     return Seconds(median(t.user for t in times), median(t.system for t in times))
 
@@ -67,7 +81,7 @@ def cpu_times(configs: Mapping[str, FaceConfig], rounds: int) -> dict[str, dict[
             found[name] = {"source_fp32": taken}
             frames[name] = partial(face.render, appearance, face.own_motion(appearance))
         times: dict[tuple[str, str], list[Seconds]] = {}
-        for turn in range(rounds + 1):
+        for turn in counted("rounds", range(rounds + 1)):
             for name, frame in frames.items():
                 for precision, dtype in PRECISIONS.items():
                     with torch.autocast("cpu", dtype, enabled=precision != "fp32"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,10 +69,12 @@ class Pool:
         self.config = config
         self.folder = Path(folder)
         claim(self.folder, asdict(config))
-        for shard in range(self._num_shards):
-            if not self._path(shard).is_file():
-                _render_shard(config, shard, self._path(shard))
-                _log.info("%s: %d of %d shards rendered", self.folder, shard + 1, self._num_shards)
+        missing = [shard for shard in range(self._num_shards) if not self._path(shard).is_file()]
+        begun = time.monotonic()
+        for done, shard in enumerate(missing, 1):
+            _render_shard(config, shard, self._path(shard))
+            left = (time.monotonic() - begun) / done * (len(missing) - done)
+            _log.info("%s: %d of %d shards rendered, %.0f s left", self.folder, done, len(missing), left)
         self._frames = [np.load(self._path(s), mmap_mode="r") for s in range(self._num_shards)]
         labels = [np.load(self._path(s).with_suffix(".npz")) for s in range(self._num_shards)]
         self.labels = {n: torch.from_numpy(np.concatenate([part[n] for part in labels])) for n in LABELS}

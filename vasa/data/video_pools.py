@@ -7,6 +7,7 @@ clips, each written whole, so that rendering carries on where it stopped.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -42,10 +43,12 @@ class VideoPool:
         self.config, self.folder = config, Path(folder)
         claim(self.folder, asdict(config))
         shards = range(-(-len(self) // SHARD_CLIPS))
-        for shard in shards:
-            if not self._path(shard).is_file():
-                self._render(shard)
-                _log.info("%s: %d of %d shards rendered", self.folder, shard + 1, len(shards))
+        missing = [shard for shard in shards if not self._path(shard).is_file()]
+        begun = time.monotonic()
+        for done, shard in enumerate(missing, 1):
+            self._render(shard)
+            left = (time.monotonic() - begun) / done * (len(missing) - done)
+            _log.info("%s: %d of %d shards rendered, %.0f s left", self.folder, done, len(missing), left)
         self._frames = [np.load(self._path(shard), mmap_mode="r") for shard in shards]
         animations = [animation_of(config, clip) for clip in range(len(self))]
         self.pose = torch.stack([a.pose for a in animations])

@@ -22,6 +22,7 @@ from torch import Tensor
 from vasa.preprocess.align import FaceAligner, FoundFace
 from vasa.preprocess.crop import Crop, picture_size
 from vasa.preprocess.tracking import LOOK_PX
+from vasa.progress import counted
 from vasa.records import MotionLayout
 from vasa.video import VideoReader, resample_indices
 
@@ -111,7 +112,10 @@ class FaceVideo:
     def _searched(self, aligner: FaceAligner, name: str) -> tuple[np.ndarray, np.ndarray]:
         places = np.unique([*range(0, len(self), LOOK_EVERY), len(self) - 1])
         looks, last = np.full((len(places), 3), np.nan), None
-        for look, frame in enumerate(self._reader.at(self._indices[places])):
+        seen = counted(
+            f"looks at {name} {self.path.name}", self._reader.at(self._indices[places]), len(places)
+        )
+        for look, frame in enumerate(seen):
             frame = _reduced(frame, WORK_PX)
             small = _reduced(frame, LOOK_PX)
             scale = frame.shape[1] / small.shape[1]

@@ -39,6 +39,7 @@ from vasa.inference.list_files import (
     write_video,
 )
 from vasa.inference.true_sweeps import render_true_sweeps, swept
+from vasa.progress import counted
 from vasa.records import AUDIO_HZ, SAMPLES_PER_FRAME, VIDEO_FPS, Animation
 from vasa.video import VideoReader
 from vasa.workers import share_work
@@ -97,28 +98,25 @@ def _synthetic(run: MakeJobsRun) -> Iterator[Material]:
 def _render_part(run: MakeJobsRun, part: int, parts: int) -> None:
     """Every ``parts``-th clip that is not there yet."""
     clips = SyntheticClips("test", clips_config(run))
-    for index in range(part, run.num_clips, parts):
-        name = clip_name(index)
-        if not _is_there(run.output, name):
-            clip = clips[index]
-            assert clip.frames is not None
-            portrait = portrait_of(clip.identity, TrialsConfig(size=run.size))
-            _write(run.output, name, portrait.permute(1, 2, 0).numpy(), clip.frames, clip.audio)
-            log.info("%s of %d rendered.", name, run.num_clips)
+    own = range(part, run.num_clips, parts)
+    for index in counted("clips", [index for index in own if not _is_there(run.output, clip_name(index))]):
+        clip = clips[index]
+        assert clip.frames is not None
+        portrait = portrait_of(clip.identity, TrialsConfig(size=run.size))
+        _write(run.output, clip_name(index), portrait.permute(1, 2, 0).numpy(), clip.frames, clip.audio)
 
 
 def _from_folder(run: MakeJobsRun, folder: Path) -> Iterator[Material]:
     """Real clips with sound, drawn by seed; the portrait is the first frame."""
     if not folder.is_dir():
         raise FileNotFoundError(f"clips_from={folder} is no folder; give one with videos that have sound.")
-    for path in _drawn(run, folder):
+    for path in counted("clips", _drawn(run, folder)):
         name = "_".join(path.relative_to(folder).with_suffix("").parts)
         if not _is_there(run.output, name):
             audio = resample(*read_audio(path), AUDIO_HZ)
             frames = [f.copy() for f in VideoReader(path).resampled(stop=round(run.seconds * VIDEO_FPS))]
             sound = fit_length(audio, len(frames) * SAMPLES_PER_FRAME)
             _write(run.output, name, frames[0], np.stack(frames), sound)
-            log.info("%s written.", name)
         yield Material(name, {})
 
 

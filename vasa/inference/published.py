@@ -9,7 +9,6 @@ import hashlib
 import http.client
 import json
 import logging
-import shutil
 import tempfile
 import urllib.error
 import urllib.request
@@ -31,7 +30,7 @@ from vasa.inference.config import PublishedRun
 from vasa.inference.system_trial import try_system
 from vasa.motion.joyvasa_files import load_published
 from vasa.pretrained.registry import NETWORKS, FrozenNetwork
-from vasa.pretrained.store import place_of, published_folder
+from vasa.pretrained.store import copy_download, place_of, published_folder
 from vasa.pretrained.systems import OPTIONAL, parts_of
 from vasa.pretrained.third_party import read_torch_file
 
@@ -134,7 +133,7 @@ def _fetch(part: FrozenNetwork, path: Path) -> None:
     with atomic_path(path) as temporary:
         try:
             with urllib.request.urlopen(part.url, timeout=TIMEOUT_S) as source, temporary.open("wb") as file:
-                shutil.copyfileobj(source, file)
+                copy_download(source, file, part.file)
                 told = source.headers.get("Content-Length")
             if told is not None and int(told) != temporary.stat().st_size:
                 raise ConnectionError(f"it ended after {temporary.stat().st_size} of {told} bytes")

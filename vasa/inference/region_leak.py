@@ -23,6 +23,7 @@ from vasa.inference.regions import REGION_CONTROLS, Endless, Regions
 from vasa.inference.retarget import Retargeter
 from vasa.preprocess.align import whole_frame
 from vasa.pretrained.judges import Judges
+from vasa.progress import counted
 from vasa.records import AUDIO_HZ, CONTROL_HIGH, CONTROL_INDEX, CONTROL_LOW
 
 MOODS = ("happy", "sad", "surprise", "anger")
@@ -38,7 +39,9 @@ def region_leak(run: RegionLeakRun, face: TalkingFace | None = None) -> str:
     torch.set_num_threads(run.threads)
     face = face or TalkingFace.from_pretrained(run.checkpoint, run.device)
     judges = Judges.from_pretrained(run.judges, face.device)
-    seen = torch.stack([_of_person(run, face, judges, n) for n in range(run.num_people)]).mean(0)
+    seen = torch.stack(
+        [_of_person(run, face, judges, n) for n in counted("people", range(run.num_people))]
+    ).mean(0)
     return _table([*REGION_CONTROLS, "head"], seen)
 
 

@@ -47,6 +47,7 @@ from vasa.preprocess.crop import Crop, cut
 from vasa.preprocess.framing import WANDERS
 from vasa.pretrained.crops import face_boxes
 from vasa.pretrained.landmarks import LandmarkNet
+from vasa.progress import counted
 from vasa.records import AUDIO_HZ, CONTROL_INDEX, SAMPLES_PER_FRAME, VIDEO_FPS, Conditions
 from vasa.video import VideoReader
 
@@ -96,14 +97,16 @@ class Trials:
         swapped[:, layout.dynamics] = other[:, layout.dynamics]
         made = [
             self._render(source, torch.stack(motions))
-            for source, *motions in zip(trial.source, own, other, swapped, strict=True)
+            for source, *motions in counted(
+                "people", zip(trial.source, own, other, swapped, strict=True), len(own)
+            )
         ]
         return Reenactment(trial, *torch.stack(made, 1))
 
     def speak(self) -> Iterator[SpokenClip]:
         """Unseen speech on unseen portraits."""
         clips = spoken_clips(self.config)
-        for index in range(len(clips)):
+        for index in counted("clips of speech", range(len(clips))):
             clip = clips.animation_only(index)
             source = portrait_of(clip.identity, self.config)
             started = time.process_time()
@@ -118,7 +121,9 @@ class Trials:
     def ask(self) -> Iterator[AskedClip]:
         """Clips with gaze, distance and emotion asked for, spoken by the test clips' voices."""
         clips = spoken_clips(self.config)
-        for index, (gaze, distance, emotion) in enumerate(asked_values(self.config)):
+        for index, (gaze, distance, emotion) in enumerate(
+            counted("clips with conditions", list(asked_values(self.config)))
+        ):
             clip = clips.animation_only(index % len(clips))
             person = clip.identity + 1
             source = portrait_of(person, self.config)
@@ -131,7 +136,7 @@ class Trials:
     def asked_truth(self) -> Iterator[AskedClip]:
         """True renders of test clips with the conditions they were animated under: the judges' ceiling."""
         clips = spoken_clips(self.config)
-        for index in range(len(clips)):
+        for index in counted("true clips", range(len(clips))):
             clip = clips.animation_only(index)
             animation = clip.truth.animation
             assert animation is not None and clip.emotion is not None
@@ -145,7 +150,7 @@ class Trials:
 
     def record(self) -> Iterator[Recording]:
         """Real recordings, followed by a second of silence, spoken by rendered portraits."""
-        for index, path in enumerate(self._files("audio")):
+        for index, path in enumerate(counted("recordings", self._files("audio"))):
             audio = resample(*read_audio(path), AUDIO_HZ)[: int(self.config.recording_seconds * AUDIO_HZ)]
             whole = np.concatenate([audio, np.zeros(AUDIO_HZ, dtype=np.float32)])
             whole = fit_length(whole, len(whole) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME)
@@ -155,7 +160,7 @@ class Trials:
 
     def replay(self, skipped: dict[str, str]) -> Iterator[RealClip]:
         """Real clips driven by themselves from their first frame."""
-        for path in self._files("video"):
+        for path in counted("real clips", self._files("video")):
             frames = [frame.copy() for frame in VideoReader(path).resampled()]
             some = np.linspace(0, len(frames) - 1, self.config.real_frames + 1).round().astype(int)
             try:
@@ -180,7 +185,7 @@ class Trials:
         """Real photographs: speaking, and turned to commanded yaw."""
         clips = spoken_clips(self.config)
         spoken = [clip for clip in (clips.animation_only(i) for i in range(len(clips))) if speaking(clip)]
-        for index, path in enumerate(self._files("image")):
+        for index, path in enumerate(counted("photographs", self._files("image"))):
             try:
                 portrait = self.face.prepare(path, self.config.photo_size)
             except ValueError as error:

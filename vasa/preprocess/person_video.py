@@ -24,6 +24,7 @@ from vasa.preprocess.align import FaceAligner, FoundFace
 from vasa.preprocess.crop import Crop, cut
 from vasa.preprocess.framing import WANDERS
 from vasa.pretrained.config import DetectorConfig
+from vasa.progress import counted
 from vasa.records import VIDEO_FPS
 from vasa.video import VideoReader, frame_count
 
@@ -70,7 +71,7 @@ class PersonReader:
         numbers = np.flatnonzero(seen)
         pictures = [
             cut(frame, _crop(squares[number], size))
-            for number, frame in enumerate(reader.resampled(stop=count))
+            for number, frame in enumerate(counted("frames", reader.resampled(stop=count), count))
             if seen[number]
         ]
         points = np.full((5, 2), np.nan)
@@ -89,7 +90,8 @@ class PersonReader:
         aligner = FaceAligner(self.detector, remarks=logging.DEBUG)
         found: list[FoundFace | None] = []
         last: Crop | None = None
-        for frame in islice(reader.resampled(stop=count), 0, None, LOOK_EVERY):
+        frames = counted("frames looked at", reader.resampled(stop=count), count)
+        for frame in islice(frames, 0, None, LOOK_EVERY):
             try:
                 found.append(aligner.find(frame, size, size, last=last))
                 last = found[-1].crop if found[-1] else last

@@ -18,6 +18,7 @@ from vasa.data.config import MODES, ClipsConfig, SpokenConfig
 from vasa.data.synthetic.clips import SyntheticClips
 from vasa.preprocess.signals import CLOSED, ClipSignals, SignalEstimator
 from vasa.preprocess.signals_config import CheckSignalsRun
+from vasa.progress import counted
 from vasa.records import CONTROL_INDEX, Animation, Clip
 
 Estimate = Callable[[np.ndarray], ClipSignals]
@@ -43,7 +44,7 @@ def rendered(run: CheckSignalsRun, mode: str) -> Iterable[Clip]:
         num_clips=run.people, seed=run.seed, seconds=run.seconds, size=run.size, mode=mode, spoken=spoken
     )
     clips = SyntheticClips(run.split, config)
-    return (clips[index] for index in range(len(clips)))
+    return (clips[index] for index in counted(f"clips, {mode}", range(len(clips))))
 
 
 def signal_errors(estimate: Estimate, clips: Iterable[Clip]) -> dict[str, float]:

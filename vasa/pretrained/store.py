@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 
@@ -23,8 +24,10 @@ from vasa.checkpoint import CheckpointError, atomic_path, load_weights
 from vasa.pretrained.config import WeightsRun
 from vasa.pretrained.registry import JUDGE_DIR, NETWORKS, FrozenNetwork
 from vasa.pretrained.third_party import file_hash
+from vasa.progress import Progress
 
 TIMEOUT_S = 60
+MEGABYTE = 1_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +141,7 @@ def fetch(name: str, judges: Path = JUDGE_DIR) -> Path:
         _log.info("%s: %s -> %s", name, url, path)
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_S) as source, loaded.open("wb") as file:
-                shutil.copyfileobj(source, file)
+                copy_download(source, file, network.file)
         except (urllib.error.URLError, TimeoutError) as error:
             reason = getattr(error, "reason", error)
             raise ConnectionError(
@@ -151,6 +154,17 @@ def fetch(name: str, judges: Path = JUDGE_DIR) -> Path:
             _compare(temporary, network)
     check(path)
     return path
+
+
+def copy_download(source: Any, file: BinaryIO, name: str) -> None:
+    """What an opened address gives, into a file; meanwhile how many MB of it are there."""
+    told = source.headers.get("Content-Length")
+    done = 0
+    with Progress(f"MB of {name}", None if told is None else -(-int(told) // MEGABYTE)) as shown:
+        while block := source.read(MEGABYTE):
+            file.write(block)
+            done += len(block)
+            shown(-(-done // MEGABYTE))
 
 
 def _unpack(archive: Path, member: str, path: Path) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from vasa.checkpoint import atomic_path
+from vasa.progress import duration
 from vasa.training.config import LoopConfig
 
 _log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Progress:
         seconds_per_step = seconds / max(1, step - self._last)
         self._last = step
         rate = self._cfg.batch_size / seconds_per_step
-        left = _duration((self._cfg.steps - step) * seconds_per_step)
+        left = duration((self._cfg.steps - step) * seconds_per_step)
         shown = "  ".join(
             f"{name} {value:.4g}" for name, value in values.items() if name not in ("data_wait", "memory_gib")
         )
@@ -114,12 +115,6 @@ class Progress:
             file.write(json.dumps(entry) + "\n")
         if self._sink:
             self._sink.scalars(values, step)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
 def _cut_back(path: Path, step: int) -> None:
