@@ -13,7 +13,7 @@ from tiny_files import write_tiny_runs
 
 from vasa.benchmark.config import BenchmarkAllRun
 from vasa.benchmark.end_to_end import STAGES, psnr_db
-from vasa.benchmark.variants import BASELINE, SHIPPED, VARIANTS, chosen, heeded
+from vasa.benchmark.variants import BASELINE, SHIPPED, VARIANTS, chosen, last_of_each
 from vasa.config import load
 from vasa.inference.bundle import bundle
 from vasa.inference.config import BundleRun
@@ -77,11 +77,11 @@ def test_the_ways_begin_with_the_plain_one_and_none_is_measured_twice() -> None:
     for device in ("cpu", "cuda"):
         ways = chosen([], device)
         assert ways[0].name == BASELINE
-        asked = [heeded(way.options) for way in ways]
+        asked = [last_of_each(way.options) for way in ways]
         assert len(set(asked)) == len(asked) and () in asked, "what is shipped is one of them"
         assert all(load("infer", options) for options in asked)
     assert [way.name for way in chosen([SHIPPED], "cpu")] == [BASELINE, SHIPPED]
-    assert heeded(("precision=fp32", "precision=bf16")) == ("precision=bf16",)
+    assert last_of_each(("precision=fp32", "precision=bf16")) == ("precision=bf16",)
     with pytest.raises(ValueError, match="variants names fastest; wanted some of plain"):
         chosen(["fastest"], "cpu")
     assert len({variant.name for variant in VARIANTS}) == len(VARIANTS)

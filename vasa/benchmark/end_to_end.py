@@ -22,7 +22,7 @@ import torch
 
 from vasa.benchmark.paired import Ratio, ratio_of
 from vasa.benchmark.timing import all_seconds_of
-from vasa.benchmark.variants import Variant, heeded
+from vasa.benchmark.variants import Variant, last_of_each
 from vasa.inference.animate import Animator, load_face
 from vasa.inference.config import InferRun
 from vasa.inference.performance import heard, opened, performance, subject
@@ -164,7 +164,7 @@ def _told(ways: Sequence[_Way], rounds: int) -> Iterator[Callable[[], None]]:
 
 
 def _ready(load: Load, shared: Sequence[str], variant: Variant, size: int, batch: int) -> _Way:
-    options = heeded(variant.options)
+    options = last_of_each(variant.options)
     run: InferRun = load("infer", [*shared, *options])
     started = time.perf_counter()
     face = load_face(run)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vasa.inference.config import InferRun
-
 BASELINE = "plain"
 SHIPPED = "as shipped"
 PLAIN = ("precision=fp32", "layout=nchw", "overlap=false", "compile=false", "graphs=false")
@@ -47,11 +45,10 @@ def chosen(names: Sequence[str], device: str) -> list[Variant]:
     wanted = [known[name] for name in names] or [one for one in VARIANTS if device in one.on]
     found: dict[tuple[str, ...], Variant] = {}
     for variant in (known[BASELINE], *wanted):
-        found.setdefault(heeded(variant.options), variant)  # of two that ask for the same, the first
+        found.setdefault(last_of_each(variant.options), variant)  # of two that ask for the same, the first
     return list(found.values())
 
 
-def heeded(options: Sequence[str]) -> tuple[str, ...]:
-    """Those options that infer.py has; of each the last."""
-    last = {option.partition("=")[0]: option for option in options}
-    return tuple(text for name, text in last.items() if name in InferRun.__dataclass_fields__)
+def last_of_each(options: Sequence[str]) -> tuple[str, ...]:
+    """Options NAME=VALUE, of each name the last."""
+    return tuple({option.partition("=")[0]: option for option in options}.values())

@@ -45,6 +45,7 @@ from vasa.inference.provenance import Claim, input_files, sidecar_of, write_card
 from vasa.inference.report import write_sidecar
 from vasa.inference.tidy import tidy
 from vasa.inference.untrained_warp import UntrainedWarp
+from vasa.progress import Progress
 from vasa.records import VIDEO_FPS
 from vasa.video import VideoWriter, check_video_path, spread, write_contact_sheet
 
@@ -106,7 +107,9 @@ def animate(config: InferRun, face: TalkingFace | None = None) -> Files:
     check(replace(config, output=files.video))
     photo, sound = opened(config), heard(config)
     with tidy([files.video.parent], "Stopped; no video was made."):
-        made = Animator(face or load_face(config)).make(config, files.video, photo=photo, sound=sound)
+        with Progress("frames") as shown:
+            animator = Animator(face or load_face(config), shown)
+            made = animator.make(config, files.video, photo=photo, sound=sound)
         write_card(files.video.parent)
         write_contact_sheet(files.sheet, [made.generation.portrait.picture, *made.shown])
     log.info(

@@ -271,19 +271,19 @@ class QuickWarp:
         if controls.device.type == "cpu":
             rows, columns = self._rectangle(mouth)
         x, y = mouth.x[:, rows, columns], mouth.y[:, rows, columns]
-        to_x, to_y, *seen, lids = self._lids(x, y, controls, change)
+        to_x, to_y, opening, covered, iris, lids = self._lids(x, y, controls, change)
         points = torch.stack([mouth.x + mouth.motion_x, mouth.y + mouth.motion_y], 1)
         points[:, 0, rows, columns] += to_x
         points[:, 1, rows, columns] += to_y
-        maps = [torch.zeros_like(lips) for _ in seen]
-        for whole, part in zip(maps, seen, strict=True):
+        seen = torch.zeros(3, *lips.shape, device=lips.device)
+        for whole, part in zip(seen, (opening, covered, iris), strict=True):
             whole[:, rows, columns] = part
         lips[:, rows, columns] = torch.maximum(lips[:, rows, columns], lids)
-        return px.Expression(points, mouth.inside, mouth.new, mouth.above, *maps, lips)
+        return px.Expression(points, mouth.inside, mouth.new, mouth.above, seen[0], seen[1], seen[2], lips)
 
     def _rectangle(self, mouth: _Mouth) -> tuple[slice, slice]:
-        """Rows and columns in which both eyes of all frames are, with what moves with them; empty where none is
-        in sight. Numbers are read from the device.
+        """Rows and columns in which both eyes of all frames are, with what moves with them; empty where none
+        is in sight. Numbers are read from the device.
         """
         eye_x, eye_y, width, brow = (
             [float(value) for value in self.number[name]]  # type: ignore[union-attr]  # these are pairs
