@@ -52,18 +52,25 @@ class Watched:
             self.page.wait_for_selector("#live-token", state="attached")
 
     def upload(self, place: str, path: Any) -> None:
-        """Puts a file into a component."""
-        clear = self.page.locator(f"{place} button[aria-label='Clear'], {place} button[title='Clear']")
-        if clear.count():
-            clear.first.click()
+        """Puts a file into a component that shows what it holds, and waits until it holds this one."""
+        held = ("Clear", "Remove Image")  # what gradio calls the button of a component that holds a file
+        clear = self.page.locator(", ".join(f"{place} button[aria-label='{name}']" for name in held)).first
+        if clear.is_visible():
+            clear.click()
+            clear.wait_for(state="detached")
         self.page.set_input_files(f"{place} input[type=file]", path)
+        clear.wait_for()
 
     def set(self, place: str, value: float | str) -> None:
-        """Gives a control a value, as a hand at its number box would."""
+        """Gives a control a value, as a hand at its number box would; waits until its slider has it, too."""
         box = self.page.locator(f"{place} input").first
         box.fill(str(value))
         box.press("Enter")
         box.blur()
+        self.page.wait_for_function(
+            "([p, value]) => [...document.querySelectorAll(`${p} input`)].every((e) => +e.value === value)",
+            arg=[place, value],
+        )
 
     def choose(self, place: str, words: str) -> None:
         """Takes an entry of a list, as a hand with a mouse would."""
@@ -81,7 +88,12 @@ class Watched:
         )
 
     def said(self, place: str, words: str) -> None:
-        """Waits until a place says something."""
+        """Waits until a place says something. What was asked for before must have been said before: gradio
+        takes no second press of a button whose first is not answered."""
         self.page.wait_for_function(
             "([place, words]) => document.querySelector(place)?.innerText.includes(words)", arg=[place, words]
         )
+
+    def silent(self, place: str) -> None:
+        """Waits until a place says nothing."""
+        self.page.wait_for_function("(p) => !document.querySelector(p)?.innerText.trim()", arg=place)

@@ -23,13 +23,18 @@ class Running:
     root: Path
 
 
+HEARTBEAT_S = "0.2"
+"""Of gradio: how soon it knows that a client is gone. Its own is 15 s."""
+
+
 @contextlib.contextmanager
 def served(config: AppRun) -> Iterator[Running]:
     """Serves a page until the block is left."""
     uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
     from vasa.app.server import page_app
 
-    with page_app(config) as app, socket.socket() as listening:
+    with pytest.MonkeyPatch.context() as patch, page_app(config) as app, socket.socket() as listening:
+        patch.setenv("GRADIO_HEARTBEAT_INTERVAL", HEARTBEAT_S)
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -4,7 +4,6 @@ Screenshots lie in the test's own folder.
 """
 
 import re
-import time
 
 import numpy as np
 import pytest
@@ -50,7 +49,6 @@ def test_a_portrait_and_a_sound_are_uploaded_and_a_video_is_played(watched, face
     page = watched.page
     watched.upload("#speak-portrait", face_file)
     watched.upload("#speak-sound", sound)
-    page.wait_for_selector("#speak-sound button[aria-label='Play'], #speak-sound .waveform-container")
     for name, value in (
         ("gaze_yaw", 12),
         ("gaze_pitch", -5),
@@ -75,7 +73,7 @@ def test_a_portrait_and_a_sound_are_uploaded_and_a_video_is_played(watched, face
     page.screenshot(path=tmp_path / "speak.png", full_page=True)
 
 
-def test_every_mistake_is_one_sentence_on_the_page(watched, grey, sound, tmp_path):
+def test_every_mistake_is_one_sentence_on_the_page(watched, face_file, grey, sound, tmp_path):
     page, long = watched.page, tmp_path / "long.wav"
     soundfile.write(long, np.zeros(5 * 16_000), 16_000)
     torn = tmp_path / "torn.png"
@@ -85,13 +83,17 @@ def test_every_mistake_is_one_sentence_on_the_page(watched, grey, sound, tmp_pat
     watched.upload("#speak-sound", long)
     watched.said("#speak-result", "long.wav is longer than 4 s")
     watched.upload("#speak-sound", sound)
+    watched.said("#speak-result", "torn.png")  # is still chosen
     watched.upload("#speak-portrait", grey)
-    page.wait_for_timeout(500)
-    page.click("#speak-go")
-    watched.said("#speak-result", "no face was found")
+    watched.said("#speak-result", "image 'grey.png': no face was found")
+    page.screenshot(path=tmp_path / "no_face.png")
+    page.locator("#speak-bundled button img").nth(1).click()
+    watched.said("#speak-result", "then press Make it speak")
     page.locator("#speak-guidance textarea, #speak-guidance input").first.fill("much")
     page.click("#speak-go")
     watched.said("#speak-result", "guidance.audio is 'much'")
+    watched.upload("#speak-portrait", face_file)
+    watched.said("#speak-result", "then press Make it speak")
     watched.tab("Reenact")
     page.click("#reenact-go")
     watched.said("#reenact-result", "There is no driving video")
@@ -145,20 +147,20 @@ def live(watched, seconds, tmp_path, sound):
     ):
         watched.slide(name, value)
     page.select_option("[data-control=emotion]", "happy")
-    page.wait_for_timeout(1500)
-    assert idle != page.locator("#live-canvas").evaluate(PIXELS)
+    page.wait_for_function(
+        f"(idle) => String(({PIXELS})(document.getElementById('live-canvas'))) !== String(idle)", arg=idle
+    )
+    page.uncheck("#live-hear")
     page.set_input_files("#live-file", sound)
-    began = time.monotonic()
-    page.wait_for_timeout(500)
+    page.wait_for_function("document.getElementById('live-hear').checked")  # the file has been read and plays
     page.click("#live-mic")
     watched.said("#live-mic", "Microphone off")
-    while time.monotonic() - began < seconds:
-        page.wait_for_timeout(500)
+    page.wait_for_timeout(1000 * seconds)
     page.screenshot(path=tmp_path / "live.png")
     shown = page.inner_text("#live-numbers")
     assert page.is_hidden("#live-error")
     page.click("#live-interrupt")
-    watched.said("#live-mic", "Microphone")
+    page.wait_for_function("document.getElementById('live-mic').textContent === 'Microphone'")
     page.click("#live-stop")
     watched.said("#live-state", "ended")
     return shown
@@ -174,11 +176,11 @@ def test_live_mistakes_are_said(watched, grey):
     page = watched.page
     watched.tab("Live")
     watched.upload("#live-portrait", grey)
-    page.wait_for_timeout(1000)
+    watched.said("#live-upload", "no face was found")
     page.click("#live-start")
     watched.said("#live-error", "no face was found")
     page.locator("#live-bundled button img").nth(0).click()
-    page.wait_for_timeout(1000)
+    watched.silent("#live-upload")
     page.click("#live-start")
     watched.said("#live-state", "live")
     page.set_input_files("#live-file", grey)

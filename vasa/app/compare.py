@@ -55,5 +55,4 @@ def compare_tab(page: Page) -> None:
     result = pickers.result("compare", "Change a control on one side, then press Make both.")
     go.click(compare, [portrait, speech, *values], result, show_progress="hidden", api_name="compare")
     stop.click(page.stop, None, None, queue=False, api_visibility="private")
-    checked(page, portrait.upload, portrait, uploads.picture, result)
-    checked(page, speech.change, speech, uploads.sound, result)
+    checked(page, result, {portrait: page.seen, speech: uploads.sound})

@@ -24,7 +24,7 @@ from PIL import Image
 
 from vasa.app.making import Page
 from vasa.app.studio import SAID, StoppedError
-from vasa.app.visits import Visit
+from vasa.app.visits import LIVE_PORTRAIT, Visit
 from vasa.inference.config import InferRun
 from vasa.inference.demo import demo_speech
 from vasa.inference.generation import Portrait
@@ -158,6 +158,8 @@ class Session:
 
     def _talked(self, run: InferRun) -> None:
         studio, visit = self._page.studio, self._visit
+        if LIVE_PORTRAIT in visit.faults:
+            raise ValueError(visit.faults[LIVE_PORTRAIT])
         with studio.line.join(visit.key) as place:
             visit.stopped.clear()
             while place.ahead:

@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 from vasa.app import show, uploads
+from vasa.app.config import LimitsConfig
 from vasa.app.pickers import Bundled
 from vasa.app.plot import draw, loudness, read_table
 from vasa.app.studio import SAID, Progress, Studio, watcher
@@ -21,6 +22,9 @@ from vasa.inference.performance import heard
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.provenance import write_card
 from vasa.sentence import sentence
+
+Reader = Callable[[Visit, str | None, LimitsConfig], Path | None]
+"""Takes an upload into the visit and looks at it, as those of ``uploads`` do."""
 
 
 @dataclass(slots=True)
@@ -39,15 +43,36 @@ class Page:
         """Ends what a visitor makes."""
         self.visit(request).stopped.set()
 
-    def check_upload(self, visit: Visit, read: Callable[..., Path | None], upload: str | Path | None) -> str:
-        """What is wrong with a file that has just been uploaded, as HTML; empty where nothing is."""
-        if upload is None:
-            return ""
+    def check(self, visit: Visit, place: str, read: Reader, upload: str | None) -> bool:
+        """Reads what was chosen at a place; leaves among the visit's faults what is wrong with it.
+
+        Result: whether that is news. It is none when a browser says the same choice twice, as gradio's do,
+        or something else was chosen meanwhile, of which another call will tell.
+        """
+        if place in visit.chosen and visit.chosen[place] == upload:
+            return False
+        visit.chosen[place] = upload
+        visit.faults.pop(place, None)
+        fault = ""
         try:
             read(visit, upload, self.studio.config.limits)
-        except SAID as fault:
-            return show.error(visit.plain(sentence(fault)))
-        return ""
+        except SAID as error:
+            fault = visit.plain(sentence(error))
+        if visit.chosen[place] != upload:
+            return False
+        if fault:
+            visit.faults[place] = fault
+        return True
+
+    def seen(self, visit: Visit, upload: str | None, limits: LimitsConfig) -> Path:
+        """A portrait that shows a face. Raises: ValueError, FileNotFoundError."""
+        return self.look(uploads.picture(visit, upload, limits))
+
+    def look(self, path: Path) -> Path:
+        """A picture of the visit's whose face has been found; the page's own have one. Raises: ValueError."""
+        if not self.bundled.holds(path):
+            self.studio.look(path)
+        return path
 
     def shown(
         self, visit: Visit, prepare: Callable[[], Callable[[TalkingFace, Progress], str]]

@@ -20,6 +20,10 @@ PANELS = {
 }
 """Panel -> column of the table -> its name in the picture."""
 COLOURS = ("#4f46e5", "#0d9488", "#d97706")
+WIDTH_IN, DPI = 5.0, 216
+"""The page shows it about 490 pixels wide: 9 points are 12 pixels there, as sharp on a screen of double
+density."""
+POINTS = 9
 
 
 def loudness(waveform: np.ndarray, rate_hz: int, num_frames: int) -> np.ndarray:
@@ -41,11 +45,11 @@ def read_table(path: Path) -> Table:
 def draw(path: Path, table: Table, levels: np.ndarray | None) -> None:
     """Writes the picture: a panel for mouth, head and eyes, each over the sound's loudness."""
     shown = {title: names for title, names in PANELS.items() if set(names) & set(table)}
-    figure = Figure(figsize=(8, 1.5 * len(shown) + 0.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 1.3 * len(shown) + 0.4), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
     for axes, (title, names) in zip(panels, shown.items(), strict=True):
         _panel(axes, title, names, table, levels)
-    panels[-1].set_xlabel("seconds", fontsize=8)
+    panels[-1].set_xlabel("seconds", fontsize=POINTS)
     figure.savefig(path)
 
 
@@ -60,8 +64,18 @@ def _panel(axes: Axes, title: str, names: dict[str, str], table: Table, levels: 
     for colour, (name, label) in zip(COLOURS, names.items(), strict=False):
         if name in table:
             axes.plot(table["time"], table[name], color=colour, label=label, linewidth=1.4)
-    axes.set_ylabel(title, fontsize=8)
-    axes.tick_params(labelsize=7)
+    axes.set_title(title, fontsize=POINTS, fontweight="bold", loc="left")
+    axes.tick_params(labelsize=POINTS)
+    axes.locator_params(axis="y", nbins=4)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper right", fontsize=7, frameon=False, ncols=3)
+    axes.legend(  # above the panel: no curve runs there
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        borderaxespad=0.1,
+        fontsize=POINTS,
+        frameon=False,
+        ncols=3,
+        handlelength=1.1,
+        columnspacing=1.0,
+    )
     axes.margins(x=0)

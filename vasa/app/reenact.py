@@ -80,6 +80,4 @@ def reenact_tab(page: Page) -> None:
     inputs: list[Any] = [portrait, driving, speech, pose, only, head]
     go.click(reenact, inputs, result, show_progress="hidden", api_name="reenact")
     stop.click(page.stop, None, None, queue=False, api_visibility="private")
-    checked(page, portrait.upload, portrait, uploads.picture, result)
-    checked(page, driving.upload, driving, uploads.video, result)
-    checked(page, speech.change, speech, uploads.sound, result)
+    checked(page, result, {portrait: page.seen, driving: uploads.video, speech: uploads.sound})

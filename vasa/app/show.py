@@ -11,6 +11,7 @@ from vasa.app.visits import Visit
 from vasa.inference.provenance import read_sidecar, sidecar_of
 
 EMPTY = '<div class="v-empty">{}</div>'
+ERROR = '<div class="v-state v-error" role="alert">'
 
 
 def waiting_for(what: str) -> str:
@@ -20,7 +21,12 @@ def waiting_for(what: str) -> str:
 
 def error(text: str) -> str:
     """An error in its sentence."""
-    return f'<div class="v-state v-error" role="alert">{escape(text)}</div>'
+    return f"{ERROR}{escape(text)}</div>"
+
+
+def is_error(html: object) -> bool:
+    """Whether a browser says that it shows an error. Nothing else of what it says is used."""
+    return isinstance(html, str) and html.startswith(ERROR)
 
 
 def progress(now: Progress) -> str:

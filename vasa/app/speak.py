@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from vasa.app import pickers, uploads
-from vasa.app.making import Page, make
+from vasa.app import pickers, show, uploads
+from vasa.app.config import LimitsConfig
+from vasa.app.making import Page, Reader, make
 from vasa.app.studio import Progress
+from vasa.app.visits import Visit
 from vasa.app.wishes import Wishes
 from vasa.inference.animate import Animator
 from vasa.inference.pipeline import TalkingFace
@@ -42,14 +45,34 @@ def speak_tab(page: Page) -> None:
             result = pickers.result("speak", "Choose a portrait and a sound, then press Make it speak.")
     go.click(speak, [portrait, speech, *values], result, show_progress="hidden", api_name="speak")
     stop.click(page.stop, None, None, queue=False, api_name="stop")
-    checked(page, portrait.upload, portrait, uploads.picture, result)
-    checked(page, speech.change, speech, uploads.sound, result)
+    checked(page, result, {portrait: page.seen, speech: uploads.sound})
 
 
-def checked(page: Page, event: Any, component: Any, read: Callable[..., Any], result: gr.HTML) -> None:
-    """Holds a file against the limits as soon as it is uploaded; says what is wrong with it."""
+def checked(page: Page, result: gr.HTML, readers: dict[Any, Reader]) -> None:
+    """Looks at what is chosen in a tab's components as soon as it is: says what is wrong with it, and forgets
+    that with the next choice."""
+    places, empty = [component.elem_id for component in readers], result.value
 
-    def look(upload: str | None, request: gr.Request) -> Any:
-        return page.check_upload(page.visit(request), read, upload) or gr.skip()
+    def checks(place: str, read: Reader) -> Callable[..., Any]:
+        def optional(visit: Visit, upload: str | None, limits: LimitsConfig) -> Path | None:
+            return None if upload is None else read(visit, upload, limits)  # it may still be chosen
 
-    event(look, component, result, show_progress="hidden", api_visibility="private")
+        def check(upload: str | None, shown: Any, request: gr.Request) -> Any:
+            visit = page.visit(request)
+            if not page.check(visit, place, optional, upload):
+                return gr.skip()
+            for name in (place, *places):
+                if name in visit.faults:
+                    return show.error(visit.faults[name])
+            return empty if show.is_error(shown) else gr.skip()
+
+        return check
+
+    for component, read in readers.items():
+        component.change(
+            checks(component.elem_id, read),
+            [component, result],
+            result,
+            show_progress="hidden",
+            api_visibility="private",
+        )

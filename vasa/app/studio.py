@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from vasa.app.config import AppRun
@@ -16,7 +17,9 @@ from vasa.app.visits import Visit
 from vasa.inference.animate import load_face
 from vasa.inference.bundle_files import STUDENT_FILE
 from vasa.inference.config import InferRun
+from vasa.inference.performance import check_face
 from vasa.inference.pipeline import TalkingFace
+from vasa.inference.portrait import read_picture
 from vasa.sentence import sentence
 
 Result = TypeVar("Result")
@@ -61,6 +64,7 @@ class Studio:
         self.config, self.line = config, Line(config.limits.waiting)
         self._face: Future[TalkingFace] = Future()
         self._live: TalkingFace | None = None
+        self._looking = threading.Lock()
         if face is not None:
             self._face.set_result(face)
         else:
@@ -109,6 +113,16 @@ class Studio:
         if self._live is None:
             self._live = load_face(replace(self.base(), fast=True))
         return self._live
+
+    def look(self, image: Path) -> None:
+        """Searches a picture's face as soon as the checkpoint is there; beside the line, one at a time.
+
+        Raises: ValueError where there is none, or the picture cannot be read.
+        """
+        if self._face.exception() is not None:
+            return  # the page says already what is the matter with the checkpoint
+        with self._looking:
+            check_face(self.base(image=image), self.face(), read_picture(image))
 
     def follow(
         self, visit: Visit, work: Callable[[TalkingFace, Progress], Result]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from vasa.app import pickers, show, uploads
+from vasa.app.config import LimitsConfig
 from vasa.app.making import Page
-from vasa.app.studio import SAID
+from vasa.app.visits import LIVE_PORTRAIT, Visit
 from vasa.inference.controls import AUTO, NONE
 from vasa.records import EMOTIONS
-from vasa.sentence import sentence
 
 SLIDERS = {
     "gaze_yaw": ("Gaze left - right", 0.0, 1.0),
@@ -27,14 +28,15 @@ SLIDERS = {
 def talk_tab(page: Page, blocks: gr.Blocks) -> None:
     """Builds the tab."""
 
-    def chosen(upload: str | None, request: gr.Request) -> str:
+    def read(visit: Visit, upload: str | None, limits: LimitsConfig) -> Path:
+        visit.live_portrait = path = uploads.picture(visit, upload, limits)  # talks, should it begin now
+        return page.look(path)
+
+    def chosen(upload: str | None, request: gr.Request) -> Any:
         visit = page.visit(request)
-        try:
-            path = uploads.picture(visit, upload, page.studio.config.limits)
-        except SAID as fault:
-            return show.error(visit.plain(sentence(fault)))
-        visit.live_portrait = path
-        return ""
+        if not page.check(visit, LIVE_PORTRAIT, read, upload):
+            return gr.skip()
+        return show.error(visit.faults[LIVE_PORTRAIT]) if LIVE_PORTRAIT in visit.faults else ""
 
     def token(request: gr.Request) -> str:
         return f'<i id="live-token" data-token="{page.visit(request).token}"></i>'

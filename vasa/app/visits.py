@@ -19,6 +19,9 @@ LONGEST_NAME = 60
 ADDRESS = re.compile(r"\d{1,9}/[\w-]{1,120}(\.[\w-]{1,20}){0,3}")
 """A file in one of a visit's folders: no dots in front, no way up."""
 
+LIVE_PORTRAIT = "live-portrait"
+"""The place where it is chosen who talks live."""
+
 
 def plain_name(name: str) -> str:
     """A file name that is only a name: letters, digits, ``_``, ``-`` and one ending, of bounded length."""
@@ -34,7 +37,8 @@ def plain_name(name: str) -> str:
 @dataclass(slots=True, eq=False)
 class Visit:
     """What one visitor has here. token: the secret part of its addresses. stopped: set to end what it makes.
-    used: uploads of this visit. own: of the page itself, which stay. live_portrait: who talks live.
+    used: uploads of this visit. own: of the page itself, which stay. live_portrait: who talks live. chosen,
+    faults: what was chosen last, and what is wrong with it, by the place on the page.
     """
 
     key: str
@@ -47,6 +51,8 @@ class Visit:
     used: set[Path] = field(default_factory=set)
     own: frozenset[Path] = frozenset()
     live_portrait: Path | None = None
+    chosen: dict[str, str | None] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
     _count: int = 0
 
     def take(self, upload: str | Path, bytes_at_most: float) -> Path:

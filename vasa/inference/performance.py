@@ -113,6 +113,22 @@ def subject(options: InferRun, face: TalkingFace, photo: np.ndarray | None, fram
         raise ValueError(f"image {str(path)!r}: {error}") from error
 
 
+def check_face(options: InferRun, face: TalkingFace, photo: np.ndarray) -> None:
+    """Looks for the face that ``subject`` would show of a photograph, and does nothing else with it.
+
+    Raises: ValueError in the sentence of ``subject`` where there is none.
+    """
+    space = face.face
+    if isinstance(space, KeypointFace) and space.species != "human":
+        return  # such a face is not searched
+    if face.person is not None and face.person.is_portrait(photo):
+        return
+    try:
+        face.aligner.find(photo, space.size, options.size, options.allow_centre_crop)
+    except ValueError as error:
+        raise ValueError(f"image {str(options.image)!r}: {error}") from error
+
+
 def performance(options: InferRun, face: TalkingFace, who: Subject, sound: Sound) -> Performance:
     """Who is shown, under the motion and the controls that options ask for. sound: from ``heard``.
 
