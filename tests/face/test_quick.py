@@ -87,7 +87,12 @@ def test_frames_made_quickly_are_the_frames(face, side, held):
 def sizes(**more):
     small = {"size": 64, "appearance_widths": [8, 16], "volume_channels": 8, "volume_depth": 4}
     small |= {"identity_widths": [8, 8], "identity_blocks": [1, 1], "identity_channels": 8}
-    small |= {"pose_widths": [8, 8], "pose_blocks": [1, 1], "dynamics_widths": [8, 8], "dynamics_blocks": [1, 1]}
+    small |= {
+        "pose_widths": [8, 8],
+        "pose_blocks": [1, 1],
+        "dynamics_widths": [8, 8],
+        "dynamics_blocks": [1, 1],
+    }
     small |= {"encoder_input": 64, "warp_widths": [8, 8], "refiner_widths": [8, 8], "volume_blocks": 1}
     small |= {"dynamics_dim": 12, "decoder_width": 16, "decoder_blocks": 1, "appearance_stride": 2}
     return FaceConfig(**{**small, **more})
@@ -95,7 +100,9 @@ def sizes(**more):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("folded", [False, True])
-@pytest.mark.parametrize("more", [{"decoder_up_widths": [8, 8]}, {"decoder_up_widths": [8], "pixel_shuffle": 2}])
+@pytest.mark.parametrize(
+    "more", [{"decoder_up_widths": [8, 8]}, {"decoder_up_widths": [8], "pixel_shuffle": 2}]
+)
 @pytest.mark.parametrize("source_pixels", [False, True])
 def test_every_kind_of_decoder_has_a_quick_form(more, source_pixels, folded):
     from vasa.nn.blocks import fold
@@ -122,7 +129,9 @@ class Traffic(TorchDispatchMode):
         self.seen = []
 
     def __torch_dispatch__(self, call, types, args=(), kwargs=None):
-        if any(word in str(call) for word in ("lift_fresh", "_local_scalar", "nonzero", "is_nonzero", "item")):
+        if any(
+            word in str(call) for word in ("lift_fresh", "_local_scalar", "nonzero", "is_nonzero", "item")
+        ):
             self.seen.append(str(call))
         return call(*args, **(kwargs or {}))
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from vasa.inference.demo import demo_portrait
 from vasa.inference.overlap import ahead
+from vasa.inference.pipeline import TalkingFace
 from vasa.inference.rendering import FrameMaker
 from vasa.inference.speed import Speed
 from vasa.records import AUDIO_HZ
@@ -17,7 +19,7 @@ PLAIN = Speed(precision="fp32", overlap=False, graphs=False)
 
 
 class Recorded:
-    """As rendering.Replay: given and result lie where they lay before. calls: how often anything was recorded."""
+    """As rendering.Replay: given and result lie where they lay before. calls: shapes that were recorded."""
 
     calls: list[torch.Size] = []  # noqa: RUF012
 
@@ -120,8 +122,14 @@ def test_what_is_recorded_once_is_replayed(talking_face, portrait, batches):
 
 def test_nothing_is_recorded_where_frames_need_the_host(talking_face, portrait, monkeypatch):
     Recorded.calls.clear()
-    for replayable, backdrop, graphs in ((False, None, True), (True, "a backdrop", True), (True, None, False)):
-        monkeypatch.setattr(talking_face.face, "replayable", lambda _, answer=replayable: answer, raising=False)
+    for replayable, backdrop, graphs in (
+        (False, None, True),
+        (True, "a backdrop", True),
+        (True, None, False),
+    ):
+        monkeypatch.setattr(
+            talking_face.face, "replayable", lambda _, answer=replayable: answer, raising=False
+        )
         portrait.backdrop = backdrop
         FrameMaker(talking_face.face, portrait, talking_face.device, Speed(graphs=graphs), Recorded)
         maker = FrameMaker(talking_face.face, portrait, talking_face.device, Speed(graphs=graphs), Recorded)
@@ -138,3 +146,27 @@ def test_a_speed_that_is_none_is_refused():
     ):
         with pytest.raises(ValueError, match=words):
             Speed(**options)
+
+
+@pytest.mark.gpu
+@torch.inference_mode()
+def test_a_gpu_makes_the_frames_of_a_cpu_with_graphs_and_without():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    picture, known = demo_portrait(0, 256)
+    found = {}
+    for device, graphs in (("cpu", False), ("cuda", False), ("cuda", True)):
+        speed = Speed(precision="fp32", graphs=graphs)
+        face = TalkingFace.from_pretrained("checkpoints/demo", device, speed=speed)
+        portrait = face.prepare(picture, 256, known=known)
+        maker = FrameMaker(face.face, portrait, face.device, speed)
+        turn = 0.2 * torch.arange(8, device=face.device)[:, None] / 8
+        motion = portrait.motion + turn * torch.ones_like(portrait.motion)
+        pending = [maker(motion[:4]), maker(motion[4:]), maker(motion[:4])]
+        found[device, graphs] = np.concatenate([one.frames() for one in pending]).astype(int)
+    wanted = found.pop(("cpu", False))
+    for frames in found.values():
+        assert np.abs(frames - wanted).mean() < 0.2 and np.abs(frames - wanted).max() < 40
+    assert np.array_equal(found["cuda", True][:4], found["cuda", True][8:]), (
+        "the first buffer was not overwritten"
+    )

@@ -246,7 +246,7 @@ class InferRun(VideoOptions):
     precision: str = "auto"
     # order of the decoder's numbers in memory: channels_last, nchw, or auto, the former
     layout: str = "auto"
-    overlap: bool = True  # motion, frames and their encoding are made beside each other, in threads
+    overlap: bool = True  # motion is made in one thread while frames are in another
     compile: bool = (
         False  # the decoder by torch.compile: minutes before the first frame; wants a C++ compiler
     )

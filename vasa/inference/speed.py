@@ -13,8 +13,8 @@ LAYOUTS = ("auto", "nchw", "channels_last")
 @dataclass(frozen=True, slots=True)
 class Speed:
     """precision: fp32, bf16 or auto, which is bf16 for pictures where the device computes it natively.
-    layout: order of the decoder's numbers in memory; auto: channels_last. overlap: motion, frames and their
-    encoding are made beside each other. compile: the decoder is compiled by torch.compile. graphs: on CUDA a
+    layout: order of the decoder's numbers in memory; auto: channels_last. overlap: motion is made in
+    one thread while frames are in another (their encoding always goes on beside). compile: the decoder is compiled by torch.compile. graphs: on CUDA a
     batch of frames is replayed as one CUDA graph.
     """
 

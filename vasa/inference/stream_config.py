@@ -20,7 +20,10 @@ class StreamRun:
     image: Path | None = None  # portrait; None: a synthetic one
     checkpoint: Path = Path("checkpoints/demo")
     device: str = "auto"  # auto, cpu, cuda or mps
-    precision: str = "auto"  # see infer.py
+    precision: str = "auto"  # this and what follows is as in infer.py
+    layout: str = "auto"
+    compile: bool = False
+    graphs: bool = True
     fast: bool = True  # the motion model's student of few evaluations; false: the model itself
 
     source: str = "mic"  # where sound is from: mic, file (audio=) or stdin
