@@ -67,7 +67,9 @@ def test_driving_videos_are_bounded_in_both(visits, visit, frames, size, words):
 
 
 @pytest.mark.parametrize(
-    "options", [{"port": 70_000}, {"size": 77}, {"seconds": 1e6}, {"threads": 0}], ids=lambda o: next(iter(o))
+    "options",
+    [{"port": 70_000}, {"size": 77}, {"seconds": 1e6}, {"threads": -1}],
+    ids=lambda o: next(iter(o)),
 )
 def test_options_of_the_page_are_checked(options):
     with pytest.raises(ValueError, match=next(iter(options))):

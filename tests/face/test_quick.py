@@ -137,6 +137,17 @@ class Traffic(TorchDispatchMode):
 
 
 @torch.inference_mode()
+def test_a_frame_of_networks_alone_copies_nothing_either():
+    model = FaceAutoencoder(sizes(decoder_up_widths=[8], pixel_shuffle=2)).eval()
+    model.quicken(torch.bfloat16)
+    appearance = model.ready(model.encode(torch.rand(1, 3, 64, 64) * 2 - 1))
+    motion = model.own_motion(appearance).expand(3, -1)
+    with Traffic() as traffic:
+        to_pixels(model.render(appearance, motion))
+    assert traffic.seen == [] and model.replayable(appearance)
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("side", [128, 256])
 def test_a_frame_copies_nothing_between_host_and_device(face, side, monkeypatch):
     """As a CUDA graph wants it. The rectangles that a CPU reads off are not asked for on other devices."""

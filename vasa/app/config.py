@@ -44,7 +44,7 @@ class AppRun:
     precision: str = "auto"  # as of scripts/infer.py
     fast: bool = False  # as of scripts/infer.py: motion of few evaluations, where the checkpoint has it
     fast_live: bool = True  # the same, of the live view alone
-    threads: int = 1  # CPU threads of torch
+    threads: int = 0  # CPU threads of torch; 0: one for each core, at most four
     size: int = 256  # px, largest side of a video
     seconds: float = 4.0  # of synthetic speech where a visitor gives no sound
     detector: DetectorConfig = field(default_factory=DetectorConfig)
@@ -57,5 +57,5 @@ class AppRun:
             raise ValueError(f"size is {self.size}; wanted an even number of pixels from 32 to 2048.")
         if not 0.04 <= self.seconds <= self.limits.seconds:
             raise ValueError(f"seconds is {self.seconds:g}; wanted 0.04 to limits.seconds.")
-        if self.threads < 1:
-            raise ValueError(f"threads is {self.threads}; wanted at least 1.")
+        if self.threads < 0:
+            raise ValueError(f"threads is {self.threads}; wanted at least 0.")

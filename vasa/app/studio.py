@@ -20,6 +20,7 @@ from vasa.inference.config import InferRun
 from vasa.inference.performance import check_face
 from vasa.inference.pipeline import TalkingFace
 from vasa.inference.portrait import read_picture
+from vasa.inference.speed import live_threads
 from vasa.sentence import sentence
 
 Result = TypeVar("Result")
@@ -79,7 +80,7 @@ class Studio:
             device=own.device,
             precision=own.precision,
             fast=own.fast,
-            threads=own.threads,
+            threads=live_threads(own.threads),
             size=own.size,
             seconds=own.seconds,
             detector=own.detector,

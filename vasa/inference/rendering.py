@@ -51,7 +51,7 @@ def filled(motion: Tensor, size: int) -> Tensor:
 
 def to_pixels(images: Tensor) -> Tensor:
     """Rendered images (B, 3, H, W) in [-1, 1] as frames, uint8 (B, H, W, 3), where they are."""
-    pixels = ((images.float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+    pixels = (images.float() + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).contiguous()
 
 

@@ -4,18 +4,20 @@ Torch-free.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 PRECISIONS = ("auto", "fp32", "bf16")
+MOST_LIVE_THREADS = 4
 LAYOUTS = ("auto", "nchw", "channels_last")
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
     """precision: fp32, bf16 or auto, which is bf16 for pictures where the device computes it natively.
-    layout: order of the decoder's numbers in memory; auto: channels_last. overlap: motion is made in
-    one thread while frames are in another (their encoding always goes on beside). compile: the decoder is compiled by torch.compile. graphs: on CUDA a
-    batch of frames is replayed as one CUDA graph.
+    layout: order of the decoder's numbers in memory; auto: channels_last. overlap: motion is made in one
+    thread while frames are in another; their encoding always goes on beside. compile: the decoder is compiled
+    by torch.compile. graphs: on CUDA a batch of frames is replayed as one CUDA graph.
     """
 
     precision: str = "auto"
@@ -30,3 +32,13 @@ class Speed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted one of {', '.join(choices)}.")
         if self.compile and self.layout == "nchw":
             raise ValueError("compile=true compiles the decoder of layout=channels_last; leave layout out.")
+
+
+def live_threads(asked: int) -> int:
+    """CPU threads of torch where somebody waits for single frames: as asked, or for 0 one for each core that
+    this process may use, at most four, beyond which a frame is not made faster.
+    """
+    if asked:
+        return asked
+    may = getattr(os, "sched_getaffinity", None)
+    return min(len(may(0)) if may is not None else os.cpu_count() or 1, MOST_LIVE_THREADS)

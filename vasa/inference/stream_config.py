@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vasa.inference.config import InferRun, LivePlan
+from vasa.inference.speed import live_threads
 from vasa.pretrained.config import DetectorConfig, MatteConfig
 
 SOURCES = ("mic", "file", "stdin")
@@ -54,7 +55,7 @@ class StreamRun:
     size: int = 512
     face_box: str | None = None
     allow_centre_crop: bool = False
-    threads: int = 1  # CPU threads of torch
+    threads: int = 0  # CPU threads of torch; 0: one for each core, at most four
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     matte: MatteConfig = field(default_factory=MatteConfig)
 
@@ -81,4 +82,5 @@ class StreamRun:
     def options(self) -> InferRun:
         """The same as options of infer.py. Raises: ValueError as those."""
         shared = set(InferRun.__dataclass_fields__) & set(StreamRun.__dataclass_fields__)
-        return InferRun(**{name: getattr(self, name) for name in shared - {"audio", "output"}})
+        given = {name: getattr(self, name) for name in shared - {"audio", "output"}}
+        return InferRun(**{**given, "threads": live_threads(self.threads)})

@@ -58,7 +58,7 @@ def composed(appearance: Appearance, base: Base, decoded: Decoded, redrawn: Tens
         given = torch.cat([painted * strength + correction, strength], 1)
         given = enlarge(given, *fine.shape[-2:])
         image = torch.addcmul(given[:, :3], 1 - given[:, 3:], fine)
-    return Rendering(image.clamp(-1, 1), warped, alpha, flow, base)
+    return Rendering(image.clamp_(-1, 1), warped, alpha, flow, base)
 
 
 def carried_alone(appearance: Appearance, base: Base) -> Rendering:
