@@ -20,6 +20,7 @@ DOCUMENTS = [
 ]
 EXPERIMENTS = ROOT / "configs" / "experiment" / "train_face"
 DOOR_WORDS = [words.split(".py ")[1] for words in DOORS.values()]
+RUN_BEHIND = {words: run for run, words in DOORS.items()}
 COMMAND = re.compile(rf"scripts/(\w+)\.py((?: (?:{'|'.join(DOOR_WORDS)})\b(?!=))?)((?: +[\w.]+=[^\s`'\"]+)*)")
 
 
@@ -28,7 +29,7 @@ def commands() -> list[tuple[str, str, tuple[str, ...]]]:
     return [
         (
             str(path.relative_to(ROOT)),
-            "_".join([name, *door.split()]),
+            RUN_BEHIND.get(f"{name}.py{door}", name),
             tuple(word.rstrip(".,;:") for word in arguments.split()),
         )
         for path in DOCUMENTS
