@@ -11,7 +11,7 @@ import torch
 from vasa.inference.demo import demo_portrait
 from vasa.inference.overlap import ahead
 from vasa.inference.pipeline import TalkingFace
-from vasa.inference.rendering import FrameMaker
+from vasa.inference.rendering import IN_FLIGHT, FrameMaker, Landing
 from vasa.inference.speed import Speed
 from vasa.records import AUDIO_HZ
 
@@ -118,6 +118,15 @@ def test_what_is_recorded_once_is_replayed(talking_face, portrait, batches):
     for batch, pending in zip(given, kept, strict=True):
         assert np.array_equal(pending.frames(), plain(batch).frames())
     assert [len(shape) and shape[0] for shape in Recorded.calls] == list(dict.fromkeys(batches))
+
+
+def test_a_picture_on_its_way_is_not_written_over_and_buffers_do_not_pile_up():
+    landing = Landing(pinned=False)
+    places = [landing(shape).data_ptr() for _ in range(20) for shape in ((2, 4, 4, 3), (1, 4, 4, 3))]
+    for shape in (0, 1):
+        own = places[shape::2]
+        assert len(set(own)) == IN_FLIGHT + 1
+        assert all(len(set(own[at : at + IN_FLIGHT + 1])) == IN_FLIGHT + 1 for at in range(17))
 
 
 def test_nothing_is_recorded_where_frames_need_the_host(talking_face, portrait, monkeypatch):

@@ -58,25 +58,22 @@ def as_graph(call: Callable[[], Tensor]) -> Callable[[], None]:
 
 @torch.no_grad()
 def _frames(config: FaceConfig, batch: int, seconds: float) -> dict[str, float]:
-    """Frames/s of one portrait and memory (bytes), for single frames and batches. No graph with source
-    pixels: their geometric warp takes constants from the host.
-    """
+    """Frames/s of one portrait and memory (bytes), for single frames and batches."""
     face = ready_face(config).cuda()
     found: dict[str, float] = {}
     image = torch.rand(1, 3, config.size, config.size, device="cuda") * 2 - 1
     with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-        portrait = face.encode(image)
+        portrait = face.ready(face.encode(image))
         for size in dict.fromkeys((1, batch)):
-            appearance = portrait.expand(size)
             motion = face.own_motion(portrait).expand(size, -1).contiguous()
             torch.cuda.reset_peak_memory_stats()
 
-            def frame(a: Any = appearance, m: Tensor = motion) -> Tensor:
-                return face.render(a, m)
+            def frame(m: Tensor = motion) -> Tensor:
+                return face.render(portrait, m)
 
             found[f"fps_batch_{size}"] = size * calls_per_second(frame, seconds)
             found[f"memory_batch_{size}"] = float(torch.cuda.max_memory_allocated())
-            if not config.source_pixels:
+            if face.replayable(portrait):
                 found[f"fps_graph_batch_{size}"] = size * calls_per_second(as_graph(frame), seconds)
     return found
 

@@ -93,6 +93,26 @@ class Replay:
         return self._result
 
 
+class Landing:
+    """Where pictures land on the host: buffers of bytes, of each shape one more than are under way, in turns.
+
+    pinned: in memory that a CUDA device copies to by itself.
+    """
+
+    def __init__(self, pinned: bool) -> None:
+        self._pinned = pinned
+        self._buffers: dict[tuple[int, ...], deque[Tensor]] = {}
+
+    def __call__(self, shape: tuple[int, ...]) -> Tensor:
+        """The buffer of that shape that was given out longest ago."""
+        buffers = self._buffers.setdefault(tuple(shape), deque())
+        if len(buffers) <= IN_FLIGHT:
+            buffers.append(torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned))
+        else:
+            buffers.rotate(-1)
+        return buffers[-1]
+
+
 class FrameMaker:
     """Of one portrait: motion (B, E) on the face's device -> Pending frames, uint8 from the device on.
 
@@ -111,7 +131,7 @@ class FrameMaker:
         self._face, self._portrait, self._device, self._speed = face, portrait, device, speed
         self._recorder = recorder
         self._recorded: dict[int, Callable[[Tensor], Tensor]] = {}
-        self._buffers: deque[Tensor] = deque()
+        self._landing = Landing(device.type == "cuda")
         self._replays = (
             speed.graphs
             and (device.type == "cuda" or recorder is not Replay)
@@ -170,11 +190,7 @@ class FrameMaker:
     def _sent(self, pixels: Tensor) -> Pending:
         if pixels.device.type != "cuda":
             return Pending(pixels.cpu().clone() if self._replays else pixels.cpu())
-        if len(self._buffers) <= IN_FLIGHT or self._buffers[0].shape != pixels.shape:
-            buffer = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=True)
-        else:
-            buffer = self._buffers.popleft()
-        self._buffers.append(buffer)
+        buffer = self._landing(pixels.shape)
         buffer.copy_(pixels, non_blocking=True)
         event = torch.cuda.Event()
         event.record()

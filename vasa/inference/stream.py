@@ -168,7 +168,7 @@ class LiveTalk:
             motion = next(made).to(self._face.device)
             for edit in live_edits(self._face, self._portrait, self._options, self._asked):
                 motion = edit(motion, 0)
-        for count in dict.fromkeys((1, *self._parts(0), *self._parts(1))):
+        for count in dict.fromkeys((*self._parts(0), *self._parts(1))):
             self._maker(self._portrait.motion.expand(count, -1).contiguous()).frames()
 
     # ------------------------------------------------------------------ the motion's thread
