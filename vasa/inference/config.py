@@ -244,7 +244,7 @@ class InferRun(VideoOptions):
     # fp32; bf16; or auto: pictures in bf16 where the device computes it natively, motion in fp32, so that a
     # seed means the same motion everywhere
     precision: str = "auto"
-    # order of the decoder's numbers in memory: channels_last, nchw, or auto, the former
+    # channels_last, which is auto: warp and decoder in their quick forms; nchw: both as they are trained
     layout: str = "auto"
     overlap: bool = True  # motion is made in one thread while frames are in another
     compile: bool = (

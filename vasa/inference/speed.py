@@ -15,9 +15,10 @@ LAYOUTS = ("auto", "nchw", "channels_last")
 @dataclass(frozen=True, slots=True)
 class Speed:
     """precision: fp32, bf16 or auto, which is bf16 for pictures where the device computes it natively.
-    layout: order of the decoder's numbers in memory; auto: channels_last. overlap: motion is made in one
-    thread while frames are in another; their encoding always goes on beside. compile: the decoder is compiled
-    by torch.compile. graphs: on CUDA a batch of frames is replayed as one CUDA graph.
+    layout: channels_last, which is auto: warp and decoder in their quick forms; nchw: both as they are
+    trained. overlap: motion is made in one thread while frames are in another; their encoding always goes on
+    beside. compile: the decoder is compiled by torch.compile. graphs: on CUDA a batch of frames is replayed
+    as one CUDA graph.
     """
 
     precision: str = "auto"

@@ -202,9 +202,9 @@ class FaceAutoencoder(nn.Module):
 
     def ready(self, appearance: Appearance) -> Appearance:
         """One portrait that many frames are to be made of: what no frame changes of the geometric warp is
-        worked out now. Numbers are read from the device.
+        worked out now, after ``quicken``. Numbers are read from the device.
         """
-        if not (self.config.source_pixels and self.config.expression_warp):
+        if self.quick is None or not (self.config.source_pixels and self.config.expression_warp):
             return appearance
         controls = self.dynamics_encoder.controls(appearance.dynamics)
         with torch.autocast(controls.device.type, enabled=False):
@@ -212,7 +212,8 @@ class FaceAutoencoder(nn.Module):
         return replace(appearance, warp=warp)
 
     def quicken(self, dtype: torch.dtype, compiled: bool = False) -> None:
-        """From now on frames are decoded in ``dtype``, channels last, compiled if wanted: for use, not for
+        """From now on frames of portraits that are made ``ready`` come by the quick forms of warp and decoder
+        (quick_warp.py, quick_decoder.py), the latter in ``dtype`` and compiled if wanted: for use, not for
         training.
         """
         quick = QuickDecoder(self.decoder, dtype)

@@ -53,18 +53,34 @@ def composed(appearance: Appearance, base: Base, decoded: Decoded, redrawn: Tens
     if appearance.side == appearance.small.shape[-1]:
         image = painted + correction
     else:
-        fine = paint_finer(_carried(appearance, flow), base, face_colour(warped, base))
         strength = (correction.abs().amax(1, keepdim=True) / FULL_CORRECTION).clamp(0, 1)
         given = torch.cat([painted * strength + correction, strength], 1)
-        given = enlarge(given, *fine.shape[-2:])
-        image = torch.addcmul(given[:, :3], 1 - given[:, 3:], fine)
+        image = _finer(appearance.pixels, base, flow, given, face_colour(warped, base), appearance.side)
     return Rendering(image.clamp_(-1, 1), warped, alpha, flow, base)
+
+
+def _finer(pixels: Tensor, base: Base, flow: Tensor, given: Tensor, face: Tensor, side: int) -> Tensor:
+    """Frames (B, 3, side, side) of finer pixels (B, 3, h, h). given (B, 4, S, S): what is added to them, and
+    how much of them it covers. face (B, 3, 1, 1): the face's colour.
+
+    On a CPU one by one: a frame fits into its caches, a batch does not.
+    """
+    if len(flow) > 1 and flow.device.type == "cpu":
+        single = (
+            (pixels[i, None], base.at(i), flow[i, None], given[i, None], face[i, None])
+            for i in range(len(flow))
+        )
+        return torch.cat([_finer(*parts, side) for parts in single])
+    fine = paint_finer(_carried(pixels, flow, side), base, face)
+    given = enlarge(given, *fine.shape[-2:])
+    return torch.addcmul(given[:, :3], 1 - given[:, 3:], fine)
 
 
 def carried_alone(appearance: Appearance, base: Base) -> Rendering:
     """The geometric warp with a painted mouth: nothing learned."""
     flow = _held(base.flow) if appearance.held else base.flow
-    warped = _carried(appearance, flow)
+    pixels = appearance.small if appearance.side == appearance.small.shape[-1] else appearance.pixels
+    warped = _carried(pixels, flow, appearance.side)
     return Rendering(paint_mouth(warped, base).clamp(-1, 1), warped, None, flow, base)
 
 
@@ -81,9 +97,8 @@ def _held(flow: Tensor) -> Tensor:
     return grid + freedom(flow[..., 0])[..., None] * (flow - grid)
 
 
-def _carried(appearance: Appearance, flow: Tensor) -> Tensor:
-    """The portrait's pixels (B, 3, H, H) carried by a flow of network size."""
-    if appearance.side == appearance.small.shape[-1]:
-        return sample_image(appearance.small.float(), flow)
-    flow = upsample_flow(flow, appearance.side, appearance.side)
-    return sample_image(appearance.pixels.float(), flow, mode="bicubic")
+def _carried(pixels: Tensor, flow: Tensor, side: int) -> Tensor:
+    """Pixels (B, 3, h, h) carried by a flow of network size: (B, 3, side, side)."""
+    if side == flow.shape[1]:
+        return sample_image(pixels.float(), flow)
+    return sample_image(pixels.float(), upsample_flow(flow, side, side), mode="bicubic")

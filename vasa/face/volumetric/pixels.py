@@ -66,6 +66,13 @@ class Base:
     synthesis: Tensor
     mouth: Tensor
 
+    def at(self, index: int) -> Base:
+        """That of one frame."""
+        own = index if len(self.mouth) > 1 else 0
+        return Base(
+            self.flow[index, None], self.maps[index, None], self.synthesis[index, None], self.mouth[own, None]
+        )
+
 
 def _proxy_points(rays: Tensor, pose: Tensor, shape: FaceShape) -> tuple[Tensor, Tensor]:
     """Head-frame points (B, N, 3) where rays (N, 3) meet the proxy, and how far outside it each ray passes
