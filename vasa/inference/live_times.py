@@ -14,7 +14,8 @@ from vasa.records import VIDEO_FPS
 
 PARTS = ("wait", "features", "denoise", "decode", "total")
 """Seconds that a hop waits for its sound, its features take, its motion takes; that a frame takes to decode;
-from the moment when a hop's sound was there to that in which its first frame was."""
+from the moment when a hop's sound was there to that in which its first frame was. Sound that was pushed
+ahead of its time is there when its time has come."""
 KEPT = 20_000
 """Measurements of a part that are kept: those of the last hour, of frames of the last 13 minutes."""
 

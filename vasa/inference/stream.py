@@ -312,10 +312,11 @@ class LiveTalk:
                 work.result()  # raises what went wrong there
 
     def _moments(self) -> Iterator[Moment]:
-        last = self._portrait.picture
+        last, there_at = self._portrait.picture, 0.0  # sound ahead of its time is there when that has come
         while (piece := self._taken_from(self._pieces)) is not None:
             if piece.begins:
-                waited = time.perf_counter() - piece.there_at
+                there_at = max(there_at + self._plan.hop * FRAME_S, piece.there_at)
+                waited = time.perf_counter() - (there_at if self._pace else piece.there_at)
                 self._times.add("total", waited)
                 if piece.number == 0:
                     self._times.first_frame_s = waited
