@@ -93,8 +93,11 @@ lint: $(INSTALLED)
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy vasa
 
+# A process for each thread of the CPU: auto would take two threads of one core for one. And where Python is told
+# to keep no bytecode, each of some sixty processes would compile all its packages anew.
 test: lint
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile -m 'not full'
+	@PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile \
+	  -m 'not full'
 
 test-full: lint
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest

@@ -34,15 +34,14 @@ def file_of(name: str, choice: str) -> str:
     return f"{group}/{name}/{chosen}.yaml" if group == "experiment" else f"{group}/{chosen}.yaml"
 
 
-def needed(name: str, *arguments: str) -> list[str]:
-    """Arguments for the options that have no default, in addition to the given ones; and a person's consent,
+def composed(name: str, *arguments: str) -> Any:
+    """The run under arguments, with something for the options that have no default; and a person's consent,
     where nothing is done without it.
     """
     given = [*arguments, *(["consent=true"] if any(o.name == "consent" for o in options(RUNS[name])) else [])]
     while True:
         try:
-            load(name, given)
-            return given
+            return load(name, given)
         except UsageError as error:
             words = str(error).split()
             if "is missing:" not in str(error):
@@ -70,7 +69,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("name", RUNS)
 def test_every_run_composes_converts_and_survives_saving(name: str) -> None:
-    cfg = load(name, needed(name))
+    cfg = composed(name)
     assert type(cfg) is RUNS[name]
     assert from_plain(type(cfg), plain(cfg)) == cfg
     assert from_plain(type(cfg), yaml.safe_load(yaml.safe_dump(plain(cfg)))) == cfg
@@ -78,7 +77,7 @@ def test_every_run_composes_converts_and_survives_saving(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "choice"), VARIANTS)
 def test_every_choice_composes_and_converts(name: str, choice: str) -> None:
-    assert type(load(name, needed(name, choice))) is RUNS[name]
+    assert type(composed(name, choice)) is RUNS[name]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -174,7 +173,7 @@ def test_every_face_builds(size: str) -> None:
     """Those of the papers on the meta device, which allocates nothing."""
     from vasa.face.volumetric.autoencoder import FaceAutoencoder
 
-    cfg = load("train_face", needed("train_face", f"face={size}"))
+    cfg = composed("train_face", f"face={size}")
     with torch.device("cpu" if cfg.face.size <= 128 else "meta"):
         face = FaceAutoencoder(cfg.face)
     assert sum(parameter.numel() for parameter in face.parameters()) > 10_000
@@ -185,7 +184,7 @@ def test_every_motion_model_builds(size: str) -> None:
     from vasa.motion.windows import MotionDiffusion
     from vasa.records import MotionLayout
 
-    cfg = load("train_motion", needed("train_motion", f"motion={size}"))
+    cfg = composed("train_motion", f"motion={size}")
     layout = MotionLayout(slice(0, 3), slice(3, 5), slice(5, 6), slice(6, 26), 26)
     with torch.device("meta"):
         model = MotionDiffusion(cfg.motion, layout, 80)

@@ -52,7 +52,10 @@ def test_the_seed_puts_two_speakers_into_each_split() -> None:
     assert sorted(found.values()) == ["train", "train", "validation", "validation"]
 
 
-def test_a_tree_of_videos_becomes_a_table_of_numbers(tree: Path, tmp_path: Path) -> None:
+def test_a_tree_of_videos_becomes_a_table_of_numbers(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vasa.training.train_face.CHANGE_BATCHES", 4)  # of 48 pairs: there are 100 frames
     clips, face, motion, made = (tmp_path / name for name in ("clips", "face", "motion", "checkpoint"))
     short = ["segments.min_seconds=0.8", "segments.max_seconds=4", "quality.max_enlarge=3"]
     split = [f"splits.seed={SEED}", "splits.validation_share=0.5"]

@@ -65,7 +65,7 @@ def test_a_student_follows_its_teacher_in_fewer_evaluations(tmp_path: Path) -> N
         make_cache(tmp_path / split)
     taught = [
         "motion.sampler.guidance.audio=1.5",
-        "loop.steps=150",
+        "loop.steps=100",
         "loop.batch_size=16",
         "optimizer.learning_rate=3e-3",
     ]
@@ -79,7 +79,7 @@ def test_a_student_follows_its_teacher_in_fewer_evaluations(tmp_path: Path) -> N
     ]
     distil += ["motion=tiny", "motion.sampler.steps=2", "teacher_steps=6", "loop.ema_decay=0.9"]
     distil += ["loop.validate_every=0", "loop.preview_every=0"]
-    few = train_motion(tiny_run(tmp_path, *distil, "loop.steps=300", "loop.batch_size=16"))
+    few = train_motion(tiny_run(tmp_path, *distil, "loop.steps=150", "loop.batch_size=16"))
     master, student = (MotionGenerator.from_pretrained(path) for path in (teacher, few))
     assert student.config.sampler.baked and student.config.sampler.guidance == master.config.sampler.guidance
 

@@ -188,7 +188,7 @@ def test_a_discriminator_learns_to_tell_frames_from_blurred_ones(pairs):
 
 def test_the_change_teacher_sees_expressions_and_teaches_them(pairs):
     near = FramePairs(replace(pairs.config, twin_share=1.0))
-    batch = near.batch_at(0, 32)
+    batch = near.batch_at(0, 16)
     source, target = to_float(batch.source), to_float(batch.target)
     pose = torch.cat([batch.source_pose, batch.target_pose])
     model = build()
@@ -200,13 +200,13 @@ def test_the_change_teacher_sees_expressions_and_teaches_them(pairs):
     step = FaceStep(model, FaceLossConfig(**FREE, change_steps=100), change=change)
     adam = torch.optim.Adam([*model.dynamics_encoder.parameters(), *change.parameters()], 3e-3)
     first = None
-    for number in range(40):
+    for number in range(24):
         adam.zero_grad()
         losses = step(batch, number)
         losses["total"].backward()
         adam.step()
         first = first or losses["raw_change"].item()
-    assert losses["raw_change"].item() < 0.8 * first
+    assert losses["raw_change"].item() < 0.8 * first  # 0.58
     assert all(p.grad is None for p in model.decoder.parameters())
 
 

@@ -228,7 +228,10 @@ def test_what_shows_no_one_person_is_refused_in_a_sentence(make: Any, words: str
     assert not (tmp_path / "new").exists() or not any((tmp_path / "new").iterdir())
 
 
-def test_a_budget_of_time_decides_the_steps(made: tuple[Path, Scores], video: Path, tmp_path: Path) -> None:
+def test_a_budget_of_time_decides_the_steps(
+    made: tuple[Path, Scores], video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MIN_STEPS", 3)
     run = run_of(video, tmp_path / "few", steps=0, minutes=0.001)
     learn(run)
     plan = json.loads((run.out / "personalise.json").read_text())
