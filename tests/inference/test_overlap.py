@@ -2,6 +2,7 @@
 what a GPU would record and send, rehearsed on a CPU.
 """
 
+import gc
 import threading
 
 import numpy as np
@@ -75,6 +76,45 @@ def test_who_stops_taking_stops_the_making():
     items.close()
     assert closed.is_set()
     assert not any("ahead" in thread.name for thread in threading.enumerate())
+
+
+def test_an_error_of_the_outer_thread_ends_the_inner_one_without_gc():
+    def endless():
+        while True:
+            yield torch.zeros(2, 6)
+
+    def breaks(items):
+        try:
+            for number, _ in enumerate(items):
+                if number == 2:
+                    raise OSError("no room")
+                yield number
+        finally:
+            items.close()
+
+    gc.disable()
+    try:
+        with pytest.raises(OSError, match="no room"):
+            list(ahead(breaks(ahead(endless(), 1, "ahead inside")), 1))
+    finally:
+        gc.enable()
+    assert not any("ahead" in thread.name for thread in threading.enumerate())
+
+
+def test_frames_that_cannot_be_made_or_written_leave_no_thread(talking_face, portrait, monkeypatch):
+    def broken(appearance, motion):
+        raise RuntimeError("out of memory")
+
+    long = iter(motion(talking_face, 400).split(4))
+    generation = talking_face.perform(portrait, long, 400, batch_frames=4)
+    next(iter(generation))  # a disk is full: nobody takes the rest
+    generation.close()
+    monkeypatch.setattr(talking_face.face, "render", broken, raising=False)
+    generation = talking_face.perform(portrait, iter(motion(talking_face, 400).split(4)), 400, batch_frames=4)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(generation)
+    names = [thread.name for thread in threading.enumerate()]
+    assert not any(name.startswith(("motion", "frames")) for name in names)
 
 
 def test_an_error_comes_after_what_was_made_before_it():

@@ -158,8 +158,9 @@ class Session:
 
     def _talked(self, run: InferRun) -> None:
         studio, visit = self._page.studio, self._visit
-        if LIVE_PORTRAIT in visit.faults:
-            raise ValueError(visit.faults[LIVE_PORTRAIT])
+        fault = visit.faults.get(LIVE_PORTRAIT)
+        if fault is not None:
+            raise ValueError(fault)
         with studio.line.join(visit.key) as place:
             visit.stopped.clear()
             while place.ahead:

@@ -75,7 +75,7 @@ class BenchmarkAllRun:
     threads: int = 1  # CPU threads of torch
     fast: bool | None = None  # the motion model's student; null: as infer.py and stream.py have it
     sizes: str = "128,256,512"  # px of videos and talks, with commas; vs takes the first
-    batches: str = "1,8"  # frames rendered at once, with commas; talks render one; vs takes the last
+    batches: str = "1,8"  # frames rendered at once, with commas; talks render by the hop; vs takes the last
     # ways of computing a video (vasa/benchmark/variants.py), with commas; empty: those of the device
     variants: str = ""
     rounds: int = 6  # in turns, of everything that is compared

@@ -30,8 +30,10 @@ def main(checkpoint: str, device: str, size: str) -> None:
     passed("load")
     who = subject(run, face, opened(run))
     passed("portrait")
-    next(iter(performance(run, face, who, heard(run)).generation))
+    generation = performance(run, face, who, heard(run)).generation
+    next(iter(generation))
     passed("first frame")
+    generation.close()
     sys.stdout.write(json.dumps(seconds) + "\n")
 
 

@@ -128,7 +128,8 @@ def worktree(commit: str, folder: Path) -> Iterator[Path]:
     try:
         done = _git("worktree", "add", "--detach", "--force", str(folder), commit)
         if done.returncode:
-            raise OSError(f"git cannot check out {commit}: {done.stderr.strip().splitlines()[-1]}")
+            why = done.stderr.strip() or "it said nothing"
+            raise OSError(f"git cannot check out {commit}: {why.splitlines()[-1]}")
         yield folder
     finally:
         # twice: git locks a worktree while it is being made, and may have been stopped in that

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -266,7 +266,10 @@ def _write_video(
     wanted, shown = set(spread(generation.num_frames, SHEET_FRAMES)), []
     rate_hz = None if made.sound is None else made.sound_hz
     height, width = generation.shape
-    with VideoWriter(path, height, width, generation.fps, made.sound, rate_hz, describe=claim.tags) as writer:
+    with (
+        closing(generation),
+        VideoWriter(path, height, width, generation.fps, made.sound, rate_hz, describe=claim.tags) as writer,
+    ):
         for number, frame in enumerate(generation):
             writer.write(frame)
             if number in wanted:

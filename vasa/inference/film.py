@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 
@@ -52,6 +53,9 @@ class MotionFilm:
             portrait = talking.prepare(picture, self.face.size, known=known)
             generation = talking.generate(portrait, waveform, AUDIO_HZ, seed=self.seed)
             size = generation.size
-            with VideoWriter(path, size, size, generation.fps, waveform, AUDIO_HZ) as writer:
+            with (
+                closing(generation),
+                VideoWriter(path, size, size, generation.fps, waveform, AUDIO_HZ) as writer,
+            ):
                 for frame in generation:
                     writer.write(frame)

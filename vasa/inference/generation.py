@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,3 +54,8 @@ class Generation:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._frames
+
+    def close(self) -> None:
+        """No more frames are wanted: what makes them ends."""
+        if isinstance(self._frames, Generator):
+            self._frames.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -14,9 +14,11 @@ LOOK_S = 0.1
 _END: Any = object()
 
 
-def ahead(items: Iterator[Item], depth: int, name: str = "ahead") -> Iterator[Item]:
+def ahead(
+    items: Iterator[Item], depth: int, name: str = "ahead", begin: Callable[[], None] | None = None
+) -> Iterator[Item]:
     """``items``, of which at most ``depth`` wait to be taken. Its errors come where it would have raised
-    them. Who stops taking closes ``items`` in its thread.
+    them. Who stops taking closes ``items`` in its thread. begin: called there first.
     """
     made: queue.Queue[Item] = queue.Queue(depth)
     stopped = threading.Event()
@@ -40,11 +42,17 @@ def ahead(items: Iterator[Item], depth: int, name: str = "ahead") -> Iterator[It
                 items.close()
             put(_END)
 
-    with ThreadPoolExecutor(1, name) as executor:
+    with ThreadPoolExecutor(1, name, initializer=begin) as executor:
         making = executor.submit(make)
         try:
             while (item := made.get()) is not _END:
                 yield item
         finally:
             stopped.set()
-        making.result()  # raises what went wrong there
+        error = making.exception()
+        del making  # it holds the error, which would hold this frame, and whoever waits in it, until gc comes
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -84,13 +85,18 @@ class Replay:
                 call(self._given)
         torch.cuda.current_stream(given.device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):  # others make motion
             self._result = call(self._given)
 
     def __call__(self, given: Tensor) -> Tensor:
         self._given.copy_(given)
         self._graph.replay()
         return self._result
+
+
+def same_device(device: torch.device) -> Callable[[], None] | None:
+    """For threads: what makes the CUDA device of this thread theirs, too."""
+    return partial(torch.cuda.set_device, torch.cuda.current_device()) if device.type == "cuda" else None
 
 
 class Landing:
@@ -157,24 +163,33 @@ class FrameMaker:
         batches = full_batches(moved, batch_frames)
         if not self._speed.overlap:
             return self._shown(batches, timings)
-        return ahead(self._shown(ahead(batches, 2, "motion"), timings), 2 * batch_frames, "frames")
+        begin = same_device(self._device)
+        beside = self._shown(ahead(batches, 2, "motion", begin), timings)
+        return ahead(beside, 2 * batch_frames, "frames", begin)
 
     def _shown(
         self, batches: Iterator[tuple[Tensor, int]], timings: dict[str, float]
     ) -> Iterator[np.ndarray]:
         waiting: deque[tuple[Pending, int]] = deque()
         in_flight = IN_FLIGHT if self._device.type == "cuda" else 0
-        for batch, count in batches:
-            started = time.perf_counter()
-            waiting.append((self(batch), count))
-            timings["render_s"] += time.perf_counter() - started
-            if len(waiting) > in_flight:
-                yield from self._arrived(*waiting.popleft())
-        for pending, count in waiting:
-            yield from self._arrived(pending, count)
+        try:
+            for batch, count in batches:
+                started = time.perf_counter()
+                waiting.append((self(batch), count))
+                timings["render_s"] += time.perf_counter() - started
+                if len(waiting) > in_flight:
+                    yield from self._arrived(*waiting.popleft(), timings)
+            while waiting:
+                yield from self._arrived(*waiting.popleft(), timings)
+        finally:
+            if isinstance(batches, Generator):
+                batches.close()  # its thread must not wait for us
 
-    def _arrived(self, pending: Pending, count: int) -> Iterator[np.ndarray]:
-        return self.around(pending.frames()[:count])
+    def _arrived(self, pending: Pending, count: int, timings: dict[str, float]) -> Iterator[np.ndarray]:
+        started = time.perf_counter()
+        frames = pending.frames()[:count]
+        timings["render_s"] += time.perf_counter() - started
+        return self.around(frames)
 
     def around(self, frames: np.ndarray) -> Iterator[np.ndarray]:
         """Frames (B, H, W, 3) one by one, put back into the larger picture where there is one."""

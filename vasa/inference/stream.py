@@ -35,7 +35,7 @@ from vasa.inference.live_features import LiveFeatures, live_features
 from vasa.inference.live_sound import LiveSound
 from vasa.inference.live_times import LiveTimes
 from vasa.inference.pipeline import TalkingFace
-from vasa.inference.rendering import FrameMaker, filled
+from vasa.inference.rendering import FrameMaker, filled, same_device
 from vasa.records import AUDIO_HZ, SAMPLES_PER_FRAME, VIDEO_FPS
 
 FRAME_S = 1 / VIDEO_FPS
@@ -134,8 +134,8 @@ class LiveTalk:
         self._sound.push(samples)
 
     def interrupt(self) -> None:
-        """Stops speaking: what was pushed and not made into motion is forgotten. What is under way, at most
-        hop + lookahead + right frames and HOPS_AHEAD hops, is still shown.
+        """Stops speaking: what was pushed and not made into motion is forgotten. What is under way is still
+        shown: hop + lookahead + right frames, and of sound that was pushed ahead of its time up to five hops.
         """
         self._sound.interrupt()
 
@@ -168,7 +168,7 @@ class LiveTalk:
             motion = next(made).to(self._face.device)
             for edit in live_edits(self._face, self._portrait, self._options, self._asked):
                 motion = edit(motion, 0)
-        for count in dict.fromkeys((*self._parts(0), *self._parts(1))):
+        for count in dict.fromkeys((*self._parts(0), *self._parts(1), self._plan.hop)):
             self._maker(self._portrait.motion.expand(count, -1).contiguous()).frames()
 
     # ------------------------------------------------------------------ the motion's thread
@@ -252,7 +252,7 @@ class LiveTalk:
                 while place < len(hop.motion):  # the last may be longer than others
                     count = next(counts, self._plan.hop)
                     motion, sound = hop.motion[place : place + count], sounds[place : place + count]
-                    frames = self._in_time(motion, number)
+                    frames = self._in_time(motion, number, count)
                     if not self._put(
                         self._pieces, _Piece(number, frames, sound, hop.there_at, begins=place == 0)
                     ):
@@ -277,8 +277,10 @@ class LiveTalk:
         if self._begun is not None and hop.there_at > self._begun + (number - 1) * FRAME_S:
             self._begun = max(self._begun, time.perf_counter() + (LATE_FRAMES - number) * FRAME_S)
 
-    def _in_time(self, motion: Tensor, number: int) -> list[np.ndarray | None]:
-        """Frames of motion (t, E), those from ``number`` on, without those that come too late by now."""
+    def _in_time(self, motion: Tensor, number: int, count: int) -> list[np.ndarray | None]:
+        """Frames of motion (t, E), those from ``number`` on, without those that come too late by now. count:
+        of such parts; where another shape would be recorded or compiled anew, they are filled up to it.
+        """
         started, begun, skipped = time.perf_counter(), self._begun, 0
         if self._pace and begun is not None:
             behind = started - (begun + number * FRAME_S)
@@ -286,7 +288,8 @@ class LiveTalk:
         wanted = motion[skipped:]
         if not len(wanted):
             return [None] * skipped
-        whole = wanted if self._face.device.type == "cpu" else filled(wanted, self._plan.hop)
+        anew = self._face.device.type != "cpu" or self._face.speed.compile
+        whole = filled(wanted, count) if anew else wanted
         frames = list(self._maker.around(self._maker(whole).frames()[: len(wanted)]))
         for _ in frames:
             self._times.add("decode", (time.perf_counter() - started) / len(frames))
@@ -302,7 +305,7 @@ class LiveTalk:
         if self._started:
             raise RuntimeError("a talk is gone through once; begin another.")
         self._started = True
-        with ThreadPoolExecutor(2, "live talk") as executor:
+        with ThreadPoolExecutor(2, "live talk", initializer=same_device(self._face.device)) as executor:
             working = [executor.submit(work) for work in (self._make, self._decode)]
             try:
                 yield from self._moments()

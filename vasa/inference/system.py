@@ -95,6 +95,11 @@ def load_system(
         )
     aligner = FaceAligner(detector or DetectorConfig())
     if card.get("space") == KEYPOINTS:
+        if speed.compile or speed.layout != "auto":
+            raise ValueError(
+                f"compile={str(speed.compile).lower()} layout={speed.layout} are of the decoder of this "
+                f"project's own face space, and checkpoint {str(folder)!r} is of keypoints; leave them out."
+            )
         system = _of_keypoints(folder, motion_file, device, speed.precision, aligner, landmarks)
     else:
         why = f"the face space of checkpoint {str(folder)!r} is not of keypoints, which they frame faces for"

@@ -248,7 +248,7 @@ class Trials:
         return Retargeter(self.space, own, distance=distance)(self._raw_motion(audio, wanted, seed))
 
     def _render(self, source: Tensor, motion: Tensor) -> Tensor:
-        return self._batched(self.space.encode(self._pixels(source[None])), motion)
+        return self._batched(self.space.ready(self.space.encode(self._pixels(source[None]))), motion)
 
     def _batched(self, appearance: object, motion: Tensor) -> Tensor:
         with fast_precision(self.face.device):  # as infer.py renders

@@ -212,9 +212,8 @@ class FaceAutoencoder(nn.Module):
         return replace(appearance, warp=warp)
 
     def quicken(self, dtype: torch.dtype, compiled: bool = False) -> None:
-        """From now on frames of portraits that are made ``ready`` come by the quick forms of warp and decoder
-        (quick_warp.py, quick_decoder.py), the latter in ``dtype`` and compiled if wanted: for use, not for
-        training.
+        """From now on frames come by the quick decoder (quick_decoder.py), in ``dtype`` and compiled if
+        wanted, and those of portraits that are made ``ready`` by the quick warp, too: not for training.
         """
         quick = QuickDecoder(self.decoder, dtype)
         self.quick = torch.compile(quick, dynamic=False) if compiled else quick

@@ -57,7 +57,10 @@ def paint_finer(image: Tensor, base: Base, face: Tensor) -> Tensor:
         rows, columns = found
     grid = pixel_grid(height, height, image.device)[rows, columns]
     maps = sample_image(base.maps.float(), grid.expand(len(image), -1, -1, -1))
-    image[..., rows, columns] = _painted(image[..., rows, columns], maps, base.mouth, face)
+    part = image[..., rows, columns]
+    if torch.is_grad_enabled():
+        part = part.clone()  # gradients want it as it was
+    image[..., rows, columns] = _painted(part, maps, base.mouth, face)
     return image
 
 
